@@ -1,0 +1,106 @@
+"""The program: its verbs in one table, each loaded only when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from cv3d.cli.failures import one_line, report_failure
+from cv3d.cli.version import VersionOption
+from cv3d.errors import EXIT_OK, EXIT_USAGE
+from cv3d.reporting.progress import ProgressStyle, make_reporter
+
+if TYPE_CHECKING:
+    from typer._click import Context as ParserContext
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Where a command lives, and its line in the help."""
+
+    function: str
+    """The command function as "module:name"."""
+    help: str
+    """One line."""
+
+
+COMMANDS: dict[str, Verb] = {
+    "calibrate": Verb("cv3d.cli.calibrate:calibrate", "Calibrate a camera from pictures or a video of a board."),
+    "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has, what it lacks, and how to get it."),
+}
+
+
+class LazyCommand(TyperCommand):
+    """A command that is known by name and help until it is used."""
+
+    def __init__(self, name: str, verb: Verb) -> None:
+        super().__init__(name, help=verb.help, short_help=verb.help)
+        self._verb = verb
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: ParserContext | None = None, **extra: object
+    ) -> ParserContext:
+        """Load the command and parse with it; what runs afterwards is the context's own command, the real one."""
+        from cv3d.cli.command import build_command
+
+        module, _, function = self._verb.function.partition(":")
+        command = build_command(self.name or "", getattr(import_module(module), function), tuple(COMMANDS))
+        return command.make_context(info_name, args, parent=parent, **extra)
+
+
+class LazyGroup(TyperGroup):
+    """The verbs of :data:`COMMANDS`, none of them loaded yet."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        for name, verb in COMMANDS.items():
+            self.add_command(LazyCommand(name, verb))
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="cv3d",
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From pictures to geometry: calibrated cameras, trajectories, matches, depth and meshes.",
+    epilog="'cv3d VERB --help' explains a verb. Exit codes: 0 done, 1 failed, 2 wrong usage, "
+    "3 done but below the quality asked for, 130 interrupted.",
+)
+
+
+@app.callback()
+def _root(ctx: typer.Context, version: VersionOption = False) -> None:
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help(), file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE)
+
+
+def run_command_line(argv: Sequence[str]) -> int:
+    """Parse and run `argv`; returns the exit code, whatever happens."""
+    reporter = make_reporter(ProgressStyle.NONE, sys.stderr, os.environ)
+    try:
+        code = get_command(app).main(args=list(argv), prog_name="cv3d", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        reporter.error(_usage_line(error), error.exit_code)
+        return error.exit_code
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException as error:
+        return report_failure(error, reporter)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _usage_line(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    program = context.command_path if context is not None else "cv3d"
+    return f"{one_line(error.format_message()).rstrip('.')} (see '{program} --help')"

@@ -1,0 +1,57 @@
+"""What the user sees of an exception, and the exit code that it ends with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from cv3d.errors import EXIT_BUG, EXIT_INTERRUPTED, Cv3dError
+
+if TYPE_CHECKING:
+    from cv3d.reporting.progress import Reporter
+
+EXIT_BROKEN_PIPE = 141
+"""128 + SIGPIPE: the reader of our output has gone, as a shell reports it for other programs."""
+
+
+def report_failure(error: BaseException, reporter: Reporter, *, verbose: bool = False) -> int:
+    """Tell the user what went wrong and return the exit code.
+
+    A known failure is one line, with its traceback only under `verbose`. An interruption is one line, with the
+    message that a library function may have given its KeyboardInterrupt. A broken pipe is silent. Anything else is a
+    bug in cv3d: its whole traceback.
+    """
+    if isinstance(error, BrokenPipeError):
+        _discard_output()
+        reporter.close()
+        return EXIT_BROKEN_PIPE
+    if isinstance(error, KeyboardInterrupt):
+        note = str(error)
+        reporter.error(f"interrupted: {note}" if note else "interrupted", EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
+    reporter.close()
+    if isinstance(error, Cv3dError):
+        if verbose:
+            traceback.print_exception(error)
+        reporter.error(one_line(str(error)), error.exit_code)
+        return error.exit_code
+    traceback.print_exception(error)
+    summary = one_line(f"{type(error).__name__}: {error}")
+    reporter.error(f"{summary}; this is a bug in cv3d: please report it with the lines above", EXIT_BUG)
+    return EXIT_BUG
+
+
+def one_line(message: str) -> str:
+    """`message` with its line breaks and runs of blanks folded into single blanks."""
+    return " ".join(message.split())
+
+
+def _discard_output() -> None:
+    """Point standard output at nothing, so that the flush at the interpreter's end has nowhere to fail."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
