@@ -1,0 +1,499 @@
+"""Calibrating one camera from pictures of a board: the whole way, from inputs to a judged result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cv3d.calibration.boards import Board
+from cv3d.calibration.cleaning import judge_observations
+from cv3d.calibration.detecting import BoardSightings, SeenPicture, Source, find_board
+from cv3d.calibration.framing import AS_IS, Framing, Size, common_frame, framings
+from cv3d.calibration.journal import Journal
+from cv3d.calibration.models import AUTO, AUTO_MODELS, resolve_model
+from cv3d.calibration.problem import CalibrationState, Observations
+from cv3d.calibration.quality import (
+    Evidence,
+    Level,
+    Verdict,
+    cell_centres,
+    coverage,
+    judge,
+    tilt,
+    uncertainty_map,
+    unobservable,
+)
+from cv3d.calibration.result import Calibration, Seconds, View, Warp
+from cv3d.calibration.seeding import SEED_MODEL, Seed, best_poses, seed_camera
+from cv3d.calibration.selection import ModelScore, choose_model, fit_candidates, refit, warp_helps
+from cv3d.calibration.solving import Solution, solve
+from cv3d.calibration.uncertainty import CameraCovariance, camera_covariance
+from cv3d.compute import torch_threads
+from cv3d.errors import EstimationError, QualityError
+from cv3d.geometry.cameras import get_model
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.geometry.levenberg import LmOptions
+from cv3d.geometry.robust import Loss, LossKind
+from cv3d.progress import SILENT, Progress
+
+_MIN_VIEW_CORNERS = 6
+_LINE = 0.05
+"""Ratio of a point set's extents below which it counts as a line."""
+_SELECTION_VIEWS = 60
+_FEW_VIEWS = 4
+_FEW_VIEWS_PARAMETERS = 9
+_SAME_POSE_DEG = 1.5
+_OPEN_FOCAL = 0.2
+"""Relative standard deviation of the focal length beyond which it counts as undetermined."""
+_WARP_VIEWS = 6
+_FINAL = LmOptions(max_iterations=300, relative_decrease=1e-11)
+
+
+class BoardWarp(StrEnum):
+    """Whether the board's bending is estimated."""
+
+    AUTO = "auto"
+    """Where it lowers the held-out error by more than noise."""
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """What a user may decide."""
+
+    board: Board | None = None
+    """The board; None: found out."""
+    square_m: float | None = None
+    """Side of a square, side of a tag or distance of circles, metres; None: unknown, the result is up to scale."""
+    model: str = AUTO
+    """The lens model; `auto`: chosen by the data."""
+    board_warp: BoardWarp = BoardWarp.AUTO
+    seed: int = 0
+    """Deals the views to cross-validation folds."""
+    workers: int | None = None
+    """Threads for detection; None: one per core."""
+
+
+def calibrate_sources(
+    sources: Sequence[Source],
+    options: CalibrateOptions | None = None,
+    journal: Journal | None = None,
+    progress: Progress = SILENT,
+) -> Calibration:
+    """Calibrate a camera from pictures.
+
+    Args:
+        sources: the pictures.
+        options: the user's decisions.
+        journal: keeps detections between runs.
+        progress: told about the course.
+
+    Returns:
+        The calibration. Where the views do not determine the camera its verdict is `unobservable` and its uncertainty NaN.
+
+    Raises:
+        EstimationError: no board, or a board in one picture only.
+        QualityError: all pictures are copies of one.
+    """
+    options = options or CalibrateOptions()
+    model = resolve_model(options.model)
+    began = time.perf_counter()
+    sightings = find_board(sources, options.board, options.square_m, journal, progress, options.workers)
+    detected = time.perf_counter()
+    progress.start("solve")
+    estimator = _Estimator(sightings, options, model, progress)
+    with torch_threads(1):
+        result = estimator.run()
+    progress.finish("solve")
+    ended = time.perf_counter()
+    return replace(result, seconds=Seconds(detected - began, ended - detected, ended - began))
+
+
+@dataclass
+class _Candidate:
+    """A picture on its way through the estimation."""
+
+    seen: SeenPicture
+    framing: Framing | None = None
+    reason: str = ""
+    alternatives: tuple[Framing, ...] = ()
+
+
+class _Estimator:
+    """Holds the set while views are judged."""
+
+    def __init__(
+        self, sightings: BoardSightings, options: CalibrateOptions, model: str, progress: Progress
+    ) -> None:
+        self.board = sightings.board
+        self.options = options
+        self.model = model
+        self.progress = progress
+        self.warnings: list[str] = []
+        self.points = torch.from_numpy(self.board.points_m())
+        self.extent = torch.stack([self.points[:, :2].amin(dim=0), self.points[:, :2].amax(dim=0)])
+        self.candidates = [_Candidate(seen) for seen in sightings.pictures]
+        self.size, self.orientation = self._frame()
+
+    def run(self) -> Calibration:
+        """Seed, choose the model, solve, judge."""
+        width, height = self.size
+        seed_views = [c for c in self.candidates if not c.reason and c.framing is not None]
+        self._check_enough(seed_views)
+        observations = self._observations(seed_views)
+        seed = seed_camera(observations, width, height)
+        views, observations, state = self._without_strays(seed_views, observations, seed)
+        scores, solution = self._choose(observations, state)
+        views, observations, solution = self._add_reframed(views, observations, solution)
+        views, observations, solution = self._clean_and_finish(views, observations, solution)
+        return self._result(views, observations, solution, scores)
+
+    def _frame(self) -> tuple[Size, int]:
+        """The common image frame; pictures in another one get their alternatives or a reason."""
+        found = [c for c in self.candidates if self._mark_unusable(c)]
+        if not found:
+            raise EstimationError(self._too_few([]))
+        sizes = [c.seen.size for c in found if c.seen.size is not None]
+        size, orientation = common_frame(sizes, [c.seen.exif_orientation for c in found])
+        for candidate in found:
+            if candidate.seen.size is None:
+                continue
+            ways = framings(candidate.seen.size, candidate.seen.exif_orientation, size, orientation)
+            if candidate.seen.size == size and candidate.seen.exif_orientation == orientation:
+                candidate.framing = AS_IS
+            elif ways:
+                candidate.alternatives = tuple(ways)
+            else:
+                w, h = candidate.seen.size
+                candidate.reason = f"its size {w}x{h} differs from the others' {size[0]}x{size[1]}"
+        return size, orientation
+
+    def _mark_unusable(self, candidate: _Candidate) -> bool:
+        count = len(candidate.seen.detection.point_ids)
+        if count == 0 or candidate.seen.size is None:
+            candidate.reason = candidate.seen.detection.reason or "no board found"
+        elif count < _MIN_VIEW_CORNERS:
+            candidate.reason = f"only {count} points of the board found"
+        elif _nearly_collinear(self.points[torch.from_numpy(candidate.seen.detection.point_ids), :2]):
+            candidate.reason = "the points of the board found lie on one line"
+        return not candidate.reason
+
+    def _check_enough(self, views: list[_Candidate]) -> None:
+        if len(views) + sum(1 for c in self.candidates if c.alternatives) >= 2:
+            return
+        copies = [c for c in self.candidates if c.reason.startswith("a copy of")]
+        if views and copies:
+            raise QualityError(
+                f"unobservable: all pictures with a board are copies of {views[0].seen.name}; "
+                "take 10 to 20 pictures with the board at different tilts and places"
+            )
+        raise EstimationError(self._too_few(views))
+
+    def _too_few(self, views: list[_Candidate]) -> str:
+        total = len(self.candidates)
+        if not views:
+            reasons = [c.reason for c in self.candidates if c.reason]
+            return f"the board ({self.board}) is usable in none of {total} pictures ({reasons[0] if reasons else ''})"
+        return (
+            f"the board ({self.board}) is usable in one picture only ({views[0].seen.name}, of {total}); a calibration needs "
+            "at least 2, and 10 to 20 at different tilts and places to be good"
+        )
+
+    def _observations(self, views: Sequence[_Candidate]) -> Observations:
+        widest = max(len(c.seen.detection.point_ids) for c in views)
+        points = torch.zeros(len(views), widest, 3, dtype=torch.float64)
+        pixels = torch.zeros(len(views), widest, 2, dtype=torch.float64)
+        seen = torch.zeros(len(views), widest, dtype=torch.bool)
+        for v, candidate in enumerate(views):
+            detection = candidate.seen.detection
+            count = len(detection.point_ids)
+            framing = candidate.framing or AS_IS
+            points[v, :count] = self.points[torch.from_numpy(detection.point_ids)]
+            pixels[v, :count] = torch.from_numpy(framing.apply(detection.pixels))
+            seen[v, :count] = True
+        return Observations(points, pixels, seen, self.extent)
+
+    def _without_strays(
+        self, views: list[_Candidate], observations: Observations, seed: Seed
+    ) -> tuple[list[_Candidate], Observations, CalibrationState]:
+        """Drop views that even the robust seed cannot place."""
+        problem = solve(observations, SEED_MODEL, seed.state, self._loss(seed.scale_px), options=LmOptions(20, 1e-5))
+        norms = torch.linalg.vector_norm(problem.residuals, dim=-1)
+        limit = max(12.0 * seed.scale_px, 0.02 * max(self.size))
+        keep = []
+        for v, candidate in enumerate(views):
+            median = float(norms[v][observations.seen[v]].median())
+            if median > limit:
+                candidate.reason = f"its corners do not fit the camera (median {median:.1f} px)"
+            else:
+                keep.append(v)
+        if len(keep) < 2 <= len(views):
+            raise EstimationError(
+                "the pictures contradict each other: no camera explains the board in two of them; "
+                "are they of one camera, with one zoom, of one flat board?"
+            )
+        index = torch.tensor(keep)
+        return [views[v] for v in keep], observations.select(index), problem.state.select(index)
+
+    def _loss(self, scale_px: float) -> Loss:
+        return Loss(LossKind.CAUCHY, max(3.0 * scale_px, 0.2))
+
+    def _choose(self, observations: Observations, state: CalibrationState) -> tuple[tuple[ModelScore, ...], Solution]:
+        """The lens model, with its solution on all views."""
+        rng = np.random.default_rng(self.options.seed)
+        picked = torch.linspace(0, observations.views - 1, min(observations.views, _SELECTION_VIEWS), dtype=torch.float64)
+        index = picked.round().long().unique()
+        sample, start = observations.select(index), state.select(index)
+        names = AUTO_MODELS if self.model == AUTO else (self.model,)
+        if len(names) > 1 and sample.views < _FEW_VIEWS:
+            names = tuple(n for n in names if get_model(n).param_count <= _FEW_VIEWS_PARAMETERS)
+        scale = _median_norm(sample, solve(sample, SEED_MODEL, start, options=LmOptions(0)).residuals)
+        robust = fit_candidates(sample, start, SEED_MODEL, names, self._loss(scale))
+        if not robust:
+            raise EstimationError(f"the lens model {self.model} does not fit these pictures at all")
+        best = min(robust.values(), key=lambda s: _robust_rank(s, sample))
+        sample, kept = self._cleaned(sample, best, torch.arange(sample.views))
+        solutions = refit(sample, {name: _restricted(s, kept) for name, s in robust.items()})
+        choice = choose_model(sample, solutions, rng)
+        chosen = choice.solutions[choice.model]
+        if self._bends(sample, chosen, rng):
+            flat = choice.scores
+            rivals = {name: solutions[name] for name in solutions if name in choice.holdout}
+            choice = choose_model(sample, refit(sample, rivals, with_warp=True), rng)
+            bent = {score.model: score for score in choice.scores}
+            choice = replace(choice, scores=tuple(bent.get(score.model, score) for score in flat))
+            chosen = choice.solutions[choice.model]
+        state = best_poses(observations, choice.model, chosen.state.params, self._loss(scale))
+        full = solve(
+            observations,
+            choice.model,
+            replace(state, warp=chosen.state.warp),
+            self._loss(max(scale, 0.05)),
+            with_warp=bool((chosen.state.warp != 0).any()),
+            options=_FINAL,
+        )
+        return choice.scores, full
+
+    def _bends(self, sample: Observations, flat: Solution, rng: np.random.Generator) -> bool:
+        if self.options.board_warp is BoardWarp.OFF:
+            return False
+        if self.options.board_warp is BoardWarp.ON:
+            return True
+        if sample.views < _WARP_VIEWS:
+            return False
+        return warp_helps(sample, flat, solve(sample, flat.model, flat.state, with_warp=True, options=_FINAL), rng)
+
+    def _cleaned(
+        self, observations: Observations, solution: Solution, index: Tensor
+    ) -> tuple[Observations, Tensor]:
+        """Observations without outliers and bad views, and the positions of the views kept."""
+        judgement = judge_observations(observations, solution, max(self.size))
+        keep = [v for v in range(observations.views) if v not in judgement.bad_views]
+        if len(keep) < 2:
+            return observations, index
+        kept = torch.tensor(keep)
+        return observations.without(judgement.outliers).select(kept), index[kept]
+
+    def _add_reframed(
+        self, views: list[_Candidate], observations: Observations, solution: Solution
+    ) -> tuple[list[_Candidate], Observations, Solution]:
+        """Let the solved camera tell how pictures of another size or orientation lie, and take those that fit."""
+        waiting = [c for c in self.candidates if c.alternatives and not c.reason]
+        if not waiting:
+            return views, observations, solution
+        typical = _median_norm(observations, solution.residuals)
+        limit = 4.0 * max(typical, 0.1)
+        for candidate in waiting:
+            trials = []
+            for framing in candidate.alternatives:
+                alone = self._observations([replace(candidate, framing=framing)])
+                state = best_poses(alone, solution.model, solution.state.params, self._loss(typical))
+                residuals = solve(alone, solution.model, state, options=LmOptions(0)).residuals
+                trials.append((_median_norm(alone, residuals), framing))
+            error, framing = min(trials, key=lambda trial: trial[0])
+            if error > limit:
+                size = candidate.seen.size or (0, 0)
+                candidate.reason = (
+                    f"its size {size[0]}x{size[1]} or orientation differs from the others' {self.size[0]}x{self.size[1]}, and no "
+                    f"scaling or turning makes it fit (median {error:.2f} px)"
+                )
+            else:
+                candidate.framing = framing
+        used = set(map(id, views))
+        views = [c for c in self.candidates if id(c) in used or (c.alternatives and c.framing is not None and not c.reason)]
+        observations = self._observations(views)
+        state = best_poses(observations, solution.model, solution.state.params, self._loss(typical))
+        with_warp = bool((solution.state.warp != 0).any())
+        state = replace(state, warp=solution.state.warp)
+        return views, observations, solve(
+            observations, solution.model, state, self._loss(typical), with_warp, options=_FINAL
+        )
+
+    def _clean_and_finish(
+        self, views: list[_Candidate], observations: Observations, solution: Solution
+    ) -> tuple[list[_Candidate], Observations, Solution]:
+        """Take out what contradicts the solution, and solve by plain least squares; twice, as the first look is blurred."""
+        with_warp = bool((solution.state.warp != 0).any())
+        whole = observations
+        for _ in range(2):
+            judgement = judge_observations(whole, self._restate(whole, solution), max(self.size))
+            keep = [v for v in range(whole.views) if v not in judgement.bad_views]
+            if len(keep) < 2:
+                raise EstimationError(
+                    "the pictures contradict each other: no camera explains the board in two of them; "
+                    "are they of one camera, with one zoom, of one flat board?"
+                )
+            for v, reason in judgement.bad_views.items():
+                views[v].reason = reason
+            index = torch.tensor(keep)
+            views = [views[v] for v in keep]
+            whole = whole.select(index)
+            cleaned = whole.without(judgement.outliers[index])
+            solution = solve(
+                cleaned, solution.model, solution.state.select(index), with_warp=with_warp, options=_FINAL
+            )
+            observations = cleaned
+        self._whole = whole
+        return views, observations, solution
+
+    def _restate(self, observations: Observations, solution: Solution) -> Solution:
+        """The solution's residuals on every corner of `observations`, those left out of the fit included."""
+        return solve(observations, solution.model, solution.state, options=LmOptions(0))
+
+    def _result(
+        self,
+        views: list[_Candidate],
+        observations: Observations,
+        solution: Solution,
+        scores: tuple[ModelScore, ...],
+    ) -> Calibration:
+        width, height = self.size
+        state = solution.state
+        residuals = self._restate(self._whole, solution).residuals.numpy()
+        poses = state.cam_from_board().numpy()
+        position = {id(c): v for v, c in enumerate(views)}
+        used_views = [
+            self._view(c, residuals[v], observations.seen[v], poses[v])
+            if (v := position.get(id(c))) is not None
+            else self._view(c, None, None, None)
+            for c in self.candidates
+        ]
+        centre = self.points.mean(dim=0)
+        distances = torch.linalg.vector_norm(state.rotation @ centre + state.translation, dim=-1)
+        tilts = tilt(state.rotation, state.translation, centre)
+        covariance = self._covariance(solution)
+        valid = get_model(solution.model).valid_pixels(state.params, cell_centres(width, height).reshape(-1, 2))
+        covered = coverage(
+            [c.pixels[~c.outliers] for c in used_views if c.used],
+            width,
+            height,
+            valid.reshape(cell_centres(width, height).shape[:2]).numpy(),
+        )
+        holdout = next((s.holdout_rms_px for s in scores if s.model == solution.model), math.nan)
+        camera = Camera(solution.model, width, height, tuple(state.params.tolist()))
+        spread = uncertainty_map(covariance, width, height, float(distances.median()))
+        focal_share = float(covariance.params_std[0]) / abs(camera.params[0])
+        verdict = self._verdict(
+            Evidence(len(views), solution.rms_px, holdout, width, focal_share, covered, tilts, spread)
+        )
+        if verdict.level is Level.UNOBSERVABLE:
+            covariance = replace(covariance, joint=torch.full_like(covariance.joint, math.nan))
+            spread = uncertainty_map(covariance, width, height, spread.board_range)
+        if not solution.converged:
+            self.warnings.append("the solver stopped before it had fully converged")
+        return Calibration(
+            camera=camera,
+            board=self.board,
+            rms_px=solution.rms_px,
+            holdout_rms_px=holdout,
+            noise_px=solution.noise_px,
+            covariance=covariance.params_covariance.numpy(),
+            views=tuple(used_views),
+            models=scores,
+            warp=self._warp(solution),
+            uncertainty=spread,
+            coverage=covered,
+            tilt=tilts,
+            verdict=verdict,
+            seconds=Seconds(0.0, 0.0, 0.0),
+            seed=self.options.seed,
+            warnings=tuple(self.warnings),
+        )
+
+    def _view(
+        self,
+        candidate: _Candidate,
+        residuals: NDArray[np.float64] | None,
+        kept: Tensor | None,
+        pose: NDArray[np.float64] | None,
+    ) -> View:
+        detection = candidate.seen.detection
+        count = len(detection.point_ids)
+        framing = candidate.framing or AS_IS
+        return View(
+            picture=candidate.seen.picture,
+            reason=candidate.reason,
+            framing=framing,
+            point_ids=detection.point_ids,
+            pixels=framing.apply(detection.pixels),
+            residuals=np.full((count, 2), math.nan) if residuals is None else residuals[:count],
+            outliers=np.zeros(count, bool) if kept is None else ~kept[:count].numpy(),
+            cam_from_board=pose,
+        )
+
+    def _covariance(self, solution: Solution) -> CameraCovariance:
+        try:
+            return camera_covariance(solution)
+        except EstimationError as error:
+            self.warnings.append(str(error))
+            size = len(solution.state.params) + 6
+            joint = torch.full((size, size), math.nan, dtype=torch.float64)
+            return CameraCovariance(solution.model, solution.state.params, joint, solution.noise_px)
+
+    def _warp(self, solution: Solution) -> Warp | None:
+        warp = solution.state.warp
+        if not bool((warp != 0).any()):
+            return None
+        try:
+            shared = solution.system.covariance().shared * solution.noise_px**2
+            std = torch.sqrt(torch.diagonal(shared)[-len(warp) :])
+        except EstimationError:
+            std = torch.full_like(warp, math.nan)
+        a, b, c = warp.tolist()
+        sa, sb, sc = std.tolist()
+        return Warp((a, b, c), (sa, sb, sc))
+
+    def _verdict(self, evidence: Evidence) -> Verdict:
+        if evidence.tilt.spread_deg < _SAME_POSE_DEG:
+            return unobservable("the board has the same orientation in all pictures, which leaves the focal length open")
+        if not math.isfinite(evidence.focal_std_share) or evidence.focal_std_share > _OPEN_FOCAL:
+            return unobservable("the pictures do not determine the focal length")
+        return judge(evidence)
+
+
+def _nearly_collinear(points: Tensor) -> bool:
+    spread = torch.linalg.svdvals(points - points.mean(dim=0))
+    return bool(spread[1] < _LINE * spread[0])
+
+
+def _restricted(solution: Solution, kept: Tensor) -> Solution:
+    return replace(solution, state=solution.state.select(kept))
+
+
+def _median_norm(observations: Observations, residuals: Tensor) -> float:
+    return float(torch.linalg.vector_norm(residuals, dim=-1)[observations.seen].median())
+
+
+def _robust_rank(solution: Solution, observations: Observations) -> float:
+    """Robust cost, with a small price per parameter so that equals go to the simpler."""
+    price = 1.0 + 0.002 * len(solution.state.params)
+    return _median_norm(observations, solution.residuals) * price + (0.0 if solution.inside else 1e6)

@@ -1,0 +1,208 @@
+"""What a calibration is: the camera, how sure it is, and everything needed to redraw or audit it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.calibration.boards import Board
+from cv3d.calibration.detecting import Source
+from cv3d.calibration.framing import Framing
+from cv3d.calibration.quality import Coverage, Tilt, UncertaintyMap, Verdict
+from cv3d.calibration.selection import ModelScore
+from cv3d.geometry.cameras.camera import Camera
+
+RESULT_SCHEMA = "cv3d.calibration/1"
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of the set, used or not."""
+
+    picture: Source = field(repr=False, compare=False)
+    """The picture itself, decoded only when asked."""
+    reason: str
+    """Why it was rejected; empty for a view that was used."""
+    framing: Framing
+    """How the picture's own pixels map into the common image frame."""
+    point_ids: NDArray[np.int64]
+    """Indices into the board's points, (n,)."""
+    pixels: NDArray[np.float64]
+    """Corners in the common image frame, (n, 2), pixels."""
+    residuals: NDArray[np.float64]
+    """Projected minus observed, (n, 2), pixels; NaN for a rejected view."""
+    outliers: NDArray[np.bool_]
+    """Corners left out of the fit, (n,)."""
+    cam_from_board: NDArray[np.float64] | None
+    """Pose, (4, 4), in metres (squares where the board's size is unknown); None for a rejected view."""
+
+    @property
+    def name(self) -> str:
+        """As the user knows it."""
+        return self.picture.name
+
+    @property
+    def used(self) -> bool:
+        """Whether the view took part in the fit."""
+        return not self.reason
+
+    @property
+    def rms_px(self) -> float:
+        """RMS of the corners used, pixels; NaN for a rejected view."""
+        kept = self.residuals[~self.outliers]
+        return math.sqrt(float((kept**2).sum(axis=1).mean())) if self.used and len(kept) else math.nan
+
+
+@dataclass(frozen=True)
+class Warp:
+    """How the board bends: heights of its modes `1 - u^2`, `1 - v^2`, `u v` over the normalised board."""
+
+    coefficients: tuple[float, float, float]
+    """In metres (squares where the board's size is unknown)."""
+    std: tuple[float, float, float]
+    """Their standard deviations, in the same unit."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where the time went, seconds."""
+
+    detect: float
+    solve: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The result of :func:`cv3d.calibrate`."""
+
+    camera: Camera
+    board: Board
+    rms_px: float
+    """RMS distance between projected and detected corners over the views used, pixels."""
+    holdout_rms_px: float
+    """The same over views that were left out of the fit in turn, pixels."""
+    noise_px: float
+    """Estimated standard deviation of one corner coordinate, pixels."""
+    covariance: NDArray[np.float64]
+    """Covariance of the camera's parameters, (P, P); NaN where the data do not determine them."""
+    views: tuple[View, ...]
+    """Every picture of the input, in order."""
+    models: tuple[ModelScore, ...]
+    """The lens models compared, simplest first; a single one where the user chose."""
+    warp: Warp | None
+    """The board's bending, where it was estimated."""
+    uncertainty: UncertaintyMap
+    coverage: Coverage
+    tilt: Tilt
+    verdict: Verdict
+    seconds: Seconds
+    seed: int
+    warnings: tuple[str, ...] = ()
+    """What the user should know although the calibration is done."""
+
+    @property
+    def used(self) -> tuple[View, ...]:
+        """The views that took part in the fit."""
+        return tuple(view for view in self.views if view.used)
+
+    @property
+    def rejected(self) -> tuple[View, ...]:
+        """The pictures that did not, each with its reason."""
+        return tuple(view for view in self.views if not view.used)
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Every camera parameter by name."""
+        return dict(zip(self.camera.lens.param_names, self.camera.params, strict=True))
+
+    @property
+    def params_std(self) -> dict[str, float]:
+        """Standard deviation of every camera parameter."""
+        deviations = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return dict(zip(self.camera.lens.param_names, (float(d) for d in deviations), strict=True))
+
+    def as_dict(self) -> dict[str, object]:
+        """The result as plain data, as `--json` prints it."""
+        return {
+            "schema": RESULT_SCHEMA,
+            "board": {
+                "type": self.board.type.value,
+                "rows": self.board.rows,
+                "cols": self.board.cols,
+                "square_m": self.board.square_m,
+                "dictionary": None if self.board.dictionary is None else f"DICT_{self.board.dictionary}",
+                "marker_ratio": self.board.marker_ratio,
+                "warp": None
+                if self.warp is None
+                else {"coefficients": list(self.warp.coefficients), "std": list(self.warp.std)},
+            },
+            "camera": {
+                "model": self.camera.model,
+                "width": self.camera.width,
+                "height": self.camera.height,
+                "params": self.params,
+                "std": self.params_std,
+            },
+            "rms_px": self.rms_px,
+            "holdout_rms_px": self.holdout_rms_px,
+            "noise_px": self.noise_px,
+            "views": {
+                "total": len(self.views),
+                "used": len(self.used),
+                "rejected": [{"file": view.name, "reason": view.reason} for view in self.rejected],
+                "per_view": [
+                    {
+                        "file": view.name,
+                        "corners": len(view.pixels),
+                        "outliers": int(view.outliers.sum()),
+                        "rms_px": view.rms_px,
+                        "note": view.framing.note or None,
+                    }
+                    for view in self.used
+                ],
+            },
+            "models": [
+                {
+                    "model": score.model,
+                    "parameters": score.parameters,
+                    "rms_px": score.rms_px,
+                    "holdout_rms_px": score.holdout_rms_px,
+                    "verdict": score.verdict,
+                }
+                for score in self.models
+            ],
+            "uncertainty_px": {
+                "center": self.uncertainty.center,
+                "edge": self.uncertainty.edge,
+                "corner": self.uncertainty.corner,
+            },
+            "coverage": {
+                "center": self.coverage.center,
+                "edge": self.coverage.edge,
+                "corner": self.coverage.corner,
+                "total": self.coverage.total,
+            },
+            "tilt": {
+                "max_deg": self.tilt.max_deg,
+                "tilted_views": self.tilt.tilted_views,
+                "spread_deg": self.tilt.spread_deg,
+            },
+            "verdict": self.verdict.level.value,
+            "sentence": self.verdict.sentence,
+            "advice": list(self.verdict.advice),
+            "warnings": list(self.warnings),
+            "seed": self.seed,
+            "seconds": {"detect": self.seconds.detect, "solve": self.seconds.solve, "total": self.seconds.total},
+        }
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value:.6g}" for name, value in self.params.items())
+        return (
+            f"Calibration({self.camera.model} {self.camera.width}x{self.camera.height}: {values}; {self.board}; "
+            f"{len(self.used)} of {len(self.views)} views; RMS {self.rms_px:.4f} px, held out "
+            f"{self.holdout_rms_px:.4f} px; {self.verdict.sentence})"
+        )

@@ -1,0 +1,269 @@
+"""Which lens model the data support: cross-validation over views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cv3d.calibration.problem import CalibrationState, Observations
+from cv3d.calibration.solving import Solution, sees_forward_only, solve, start_from
+from cv3d.geometry.cameras import get_model
+from cv3d.geometry.levenberg import LmOptions
+from cv3d.geometry.robust import SQUARED, Loss
+
+_SIMPLER = {
+    "eucm": "ucm",
+    "double_sphere": "ucm",
+    "omni": "ucm",
+    "brown5": "brown4",
+    "brown8": "brown5",
+    "brown12": "brown8",
+}
+"""The special case from which a model is started."""
+
+_SIDEWAYS = 0.05
+"""Cosine to the optical axis below which a model that divides by depth is not tried."""
+_AT_BOUND = 1e-6
+_PLAUSIBLE = {("eucm", "beta"): (0.05, 20.0)}
+"""Where a model's own bounds are wider than any lens: as alpha vanishes, beta runs away."""
+_FOLDS = 5
+_STANDARD_ERRORS = 2.0
+_NEGLIGIBLE = 2e-3
+"""Relative difference of mean square errors that is no reason to prefer a model."""
+_CATASTROPHE = 2.0
+"""A model whose total held-out error is this many times another's has failed somewhere."""
+_NOTHING = 1e-8
+"""Square pixels added before taking logarithms, so that perfect data compare as equal."""
+_QUICK = LmOptions(max_iterations=30, relative_decrease=1e-6)
+_REFIT = LmOptions(max_iterations=8, relative_decrease=1e-4)
+_ROUGH = LmOptions(max_iterations=40, relative_decrease=1e-5)
+_FULL = LmOptions(max_iterations=60, relative_decrease=1e-8)
+
+
+@dataclass(frozen=True)
+class ModelScore:
+    """How one lens model fared."""
+
+    model: str
+    parameters: int
+    rms_px: float
+    """RMS over the views it was fitted to, pixels."""
+    holdout_rms_px: float
+    """RMS over views it was not fitted to (only their poses were), pixels."""
+    verdict: str
+    """Why it was or was not chosen, in words."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The model chosen, with every candidate's score."""
+
+    model: str
+    scores: tuple[ModelScore, ...]
+    solutions: dict[str, Solution]
+    """Fit of every candidate to all views."""
+    holdout: dict[str, NDArray[np.float64]]
+    """Sum of squared held-out residuals of every view, (V,), by model."""
+
+    @property
+    def holdout_rms_px(self) -> float:
+        """Held-out RMS of the chosen model, pixels."""
+        return next(s.holdout_rms_px for s in self.scores if s.model == self.model)
+
+
+def fit_candidates(
+    observations: Observations,
+    seed: CalibrationState,
+    seed_model: str,
+    models: Sequence[str],
+    loss: Loss = SQUARED,
+    with_warp: bool = False,
+) -> dict[str, Solution]:
+    """Fit every model to all views, each started from the seed or from the simpler model that it contains.
+
+    Models that cannot see sideways are passed over where the seed saw the board there.
+
+    Args:
+        observations: corners of V views.
+        seed: a solution of `seed_model`.
+        seed_model: its model.
+        models: names of the models to fit.
+        loss: robust loss.
+        with_warp: estimate the board's bending too.
+
+    Returns:
+        The solutions that are finite, by model.
+    """
+    rays = get_model(seed_model).unproject(seed.params, observations.pixels[observations.seen])
+    wide = bool((rays[:, 2] < _SIDEWAYS).any())
+    solutions: dict[str, Solution] = {}
+    for name in models:
+        if wide and sees_forward_only(name) and len(models) > 1:
+            continue
+        simpler = _SIMPLER.get(name, "")
+        begin, begin_model = (solutions[simpler].state, simpler) if simpler in solutions else (seed, seed_model)
+        start = start_from(observations, begin, begin_model, name)
+        solution = solve(observations, name, start, loss, with_warp, options=_ROUGH)
+        if math.isfinite(solution.rms_px):
+            solutions[name] = solution
+    return solutions
+
+
+def refit(observations: Observations, solutions: dict[str, Solution], with_warp: bool = False) -> dict[str, Solution]:
+    """The same models fitted by plain least squares to (usually cleaned) observations, from where they stand."""
+    fitted = {
+        name: solve(observations, name, s.state, with_warp=with_warp, options=_FULL) for name, s in solutions.items()
+    }
+    return {name: solution for name, solution in fitted.items() if math.isfinite(solution.rms_px)}
+
+
+def choose_model(observations: Observations, solutions: dict[str, Solution], rng: np.random.Generator) -> Choice:
+    """Take the simplest model whose held-out error is within noise of the best one's.
+
+    Views are held out in folds (see :func:`holdout_squares`). A simpler model is preferred unless the paired difference over views exceeds two
+    standard errors (after Breiman et al. 1984, whose rule is one: with ten candidates that errs too often). A model whose residuals on the very views it was
+    fitted to already exceed another's held-out ones is not tried further.
+
+    Args:
+        observations: corners of V >= 2 views.
+        solutions: fits to all views, by model, simplest first.
+        rng: deals the views to folds.
+
+    Returns:
+        The choice with the table of all candidates.
+    """
+    folds = _folds(observations.views, rng)
+    counts = observations.seen.sum(dim=-1).numpy().astype(np.float64)
+    faults = {name: _fault(solution) for name, solution in solutions.items()}
+    sound = [name for name in solutions if not faults[name]] or list(solutions)
+    squares: dict[str, NDArray[np.float64]] = {}
+    best = ""
+    for name in sorted(sound, key=lambda name: solutions[name].rms_px * (1.0 + 0.01 * len(solutions[name].state.params))):
+        fitted = _view_squares(solutions[name])
+        if best and _significantly_worse(fitted, squares[best], counts):
+            continue
+        squares[name] = holdout_squares(observations, solutions[name], folds)
+        best = _best(squares, counts)
+    chosen = next(n for n in solutions if n in squares and not _significantly_worse(squares[n], squares[best], counts))
+    scores = []
+    for name, solution in solutions.items():
+        if name == chosen:
+            verdict = "chosen: best held-out" if chosen == best else "chosen: simplest within noise"
+        elif faults[name]:
+            verdict = faults[name]
+        elif name == best:
+            verdict = "best, but within noise"
+        elif name not in squares or _significantly_worse(squares[name], squares[best], counts):
+            verdict = "worse beyond noise"
+        else:
+            verdict = "as good, not simpler"
+        holdout = math.sqrt(squares[name].sum() / counts.sum()) if name in squares else math.nan
+        scores.append(ModelScore(name, len(solution.state.params), solution.rms_px, holdout, verdict))
+    return Choice(chosen, tuple(scores), solutions, squares)
+
+
+def _fault(solution: Solution) -> str:
+    """Why a fit cannot be used as a camera, in words; empty where it can."""
+    if not solution.inside:
+        return "not one-to-one over the corners seen"
+    model = get_model(solution.model)
+    for name, value, (low, high) in zip(
+        model.shape_names, solution.state.params[4:].tolist(), model.shape_bounds, strict=True
+    ):
+        low, high = _PLAUSIBLE.get((solution.model, name), (low + _AT_BOUND, high - _AT_BOUND))
+        if not low < value < high:
+            return f"{name} ran to the end of its range"
+    return ""
+
+
+def _view_squares(solution: Solution) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = (solution.residuals**2).sum(dim=(-1, -2)).numpy()
+    return result
+
+
+def warp_helps(observations: Observations, flat: Solution, warped: Solution, rng: np.random.Generator) -> bool:
+    """Whether estimating the board's bending lowers the held-out error by more than noise."""
+    folds = _folds(observations.views, rng)
+    counts = observations.seen.sum(dim=-1).numpy().astype(np.float64)
+    without = holdout_squares(observations, flat, folds)
+    with_it = holdout_squares(observations, warped, folds)
+    return _significantly_worse(without, with_it, counts)
+
+
+def holdout_squares(
+    observations: Observations, solution: Solution, folds: list[NDArray[np.int64]]
+) -> NDArray[np.float64]:
+    """Sum of squared residuals of every view while it was held out, (V,); infinity where the fit broke.
+
+    The model is refitted without each fold, from the fit to all; the poses of the held-out views are then found with the
+    intrinsics of their fold, all folds in one solve.
+    """
+    if len(folds) == 1:
+        return _corner_holdout(observations, solution)
+    with_warp = bool((solution.state.warp != 0).any())
+    params = solution.state.params.repeat(observations.views, 1)
+    warp = solution.state.warp.repeat(observations.views, 1)
+    for fold in folds:
+        held = torch.zeros(observations.views, dtype=torch.bool)
+        held[torch.from_numpy(fold)] = True
+        start = solution.state.select(~held)
+        fitted = solve(observations.select(~held), solution.model, start, with_warp=with_warp, options=_REFIT)
+        params[held], warp[held] = fitted.state.params, fitted.state.warp
+    return _pose_only_squares(
+        observations, solution.model, replace(solution.state, params=params, warp=warp[:, None, :])
+    )
+
+
+def _pose_only_squares(observations: Observations, model: str, start: CalibrationState) -> NDArray[np.float64]:
+    fixed = (False,) * get_model(model).param_count
+    posed = solve(observations, model, start, free=fixed, options=_QUICK)
+    result: NDArray[np.float64] = (posed.residuals**2).sum(dim=(-1, -2)).numpy()
+    return np.where(np.isfinite(result), result, np.inf)
+
+
+def _corner_holdout(observations: Observations, solution: Solution) -> NDArray[np.float64]:
+    """With too few views to spare one: fit to every other corner, and judge on the rest."""
+    with_warp = bool((solution.state.warp != 0).any())
+    order = torch.cumsum(observations.seen.to(torch.int64), dim=-1)
+    even = observations.seen & (order % 2 == 0)
+    fitted = solve(observations.without(~even), solution.model, solution.state, with_warp=with_warp, options=_QUICK)
+    return 2.0 * _pose_only_squares(observations.without(even), solution.model, fitted.state)
+
+
+def _folds(views: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    if views < 4:
+        return [np.arange(views)]
+    order = rng.permutation(views)
+    return [np.sort(order[k::_FOLDS]) for k in range(min(_FOLDS, views))]
+
+
+def _best(squares: dict[str, NDArray[np.float64]], counts: NDArray[np.float64]) -> str:
+    """The model of the lowest mean logarithmic error, among those that fail badly on no view."""
+    least = min(float(values.sum()) for values in squares.values())
+    sound = [name for name, values in squares.items() if float(values.sum()) <= _CATASTROPHE * least]
+    return min(sound, key=lambda name: float(_log_errors(squares[name], counts).mean()))
+
+
+def _significantly_worse(
+    candidate: NDArray[np.float64], best: NDArray[np.float64], counts: NDArray[np.float64]
+) -> bool:
+    """Whether a model's error exceeds another's over the views by more than two standard errors of the paired difference.
+
+    Errors are compared as logarithms of each view's mean square, so that a blurred view, whose residuals are large under any
+    model, weighs no more than a sharp one.
+    """
+    if not float(candidate.sum()) <= _CATASTROPHE * float(best.sum()) + _NOTHING * counts.sum():
+        return True
+    difference = _log_errors(candidate, counts) - _log_errors(best, counts)
+    standard_error = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
+    return float(difference.mean()) > max(_STANDARD_ERRORS * standard_error, _NEGLIGIBLE)
+
+
+def _log_errors(squares: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = np.log(squares / np.maximum(counts, 1.0) + _NOTHING)
+    return result
