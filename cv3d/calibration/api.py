@@ -45,13 +45,15 @@ def calibrate(
 ) -> Calibration:
     """Calibrate a camera from pictures or videos of a calibration board.
 
-    The board is found out from the pictures, the lens model is chosen by the data, and every picture ends as used or rejected with
-    its reason.
+    The board is found out from the pictures, the lens model is chosen by the data, and every picture ends as used or
+    rejected with its reason.
 
     Args:
-        images: folders, globs, picture files, videos, or decoded pictures (H, W) or (H, W, 3) uint8, RGB; one or several.
+        images: folders, globs, picture files, videos, or decoded pictures (H, W) or (H, W, 3) uint8, RGB; one or
+            several.
         board: the board, e.g. "checkerboard:9x6"; None: found out.
-        square: side of a square, side of a tag or distance of circles, as "25mm" or in metres; None: the result is up to scale.
+        square: side of a square, side of a tag or distance of circles, as "25mm" or in metres; None: the result is
+            up to scale.
         model: a lens model, or "auto".
         board_warp: "auto", "on" or "off": whether the board's bending is estimated.
         seed: deals the views to cross-validation folds.
@@ -61,7 +63,8 @@ def calibrate(
         progress: told about the course.
 
     Returns:
-        The calibration; see :class:`Calibration`. `verdict.level` is `unobservable` where the pictures do not determine the camera.
+        The calibration; see :class:`Calibration`. `verdict.level` is `unobservable` where the pictures do not
+        determine the camera.
 
     Raises:
         InputError: nothing to read.
@@ -114,7 +117,9 @@ class Gathered:
         return replace(result, warnings=(*self.warnings, *result.warnings)) if self.warnings else result
 
 
-def gather(images: ImageInput | Sequence[ImageInput], max_frames: int = MAX_FRAMES, progress: Progress = SILENT) -> Gathered:
+def gather(
+    images: ImageInput | Sequence[ImageInput], max_frames: int = MAX_FRAMES, progress: Progress = SILENT
+) -> Gathered:
     """Find the pictures that the inputs name, and pick sharp frames of the videos among them.
 
     A video that cannot be decoded is passed over with a warning, unless there is nothing else.
@@ -196,5 +201,4 @@ def _as_gray(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.ascontiguousarray(array)
     import cv2
 
-    gray: NDArray[np.uint8] = cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2GRAY)
-    return gray
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(array), cv2.COLOR_RGB2GRAY), np.uint8)

@@ -40,7 +40,8 @@ def parse_length(text: str) -> float:
 def parse_board(text: str) -> Board:
     """A board from "9x6", "checkerboard:9x6", "charuco:8x6:5X5_100", "aprilgrid:6x6", "circles:10x8".
 
-    Columns come first, counted as :class:`Board` counts them: inner corners of a checkerboard, squares of a ChArUco board, tags, circles.
+    Columns come first, counted as :class:`Board` counts them: inner corners of a checkerboard, squares of a ChArUco
+    board, tags, circles.
 
     Raises:
         UsageError: it cannot be understood.
@@ -53,7 +54,8 @@ def parse_board(text: str) -> Board:
     if kind is None or size is None or len(parts) > (3 if kind in (BoardType.CHARUCO, BoardType.APRILGRID) else 2):
         known = ", ".join(kind.value for kind in BoardType)
         raise UsageError(
-            f"'{text}' is not a board; write TYPE:COLSxROWS, e.g. checkerboard:9x6 or charuco:8x6:5X5_100 (types: {known})"
+            f"'{text}' is not a board; write TYPE:COLSxROWS, e.g. checkerboard:9x6 or charuco:8x6:5X5_100 "
+            f"(types: {known})"
         )
     cols, rows = int(size[1]), int(size[2])
     smallest = _SMALLEST.get(kind, 3)

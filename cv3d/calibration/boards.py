@@ -1,7 +1,8 @@
 """Calibration boards: what they are, and where their points lie on the printed plane.
 
 Point order is row by row, left to right, top to bottom of the printed board, the board's own frame being x right,
-y down, z into the board (away from a camera that faces it), the first point at the origin. Lengths are in units of `pitch`:
+y down, z into the board (away from a camera that faces it), the first point at the origin. Lengths are in units of
+`pitch`:
 the side of a square, the period of tags, or the distance of neighbouring circles; `square_m` gives that unit in metres.
 """
 

@@ -19,7 +19,7 @@ from cv3d.calibration.detecting import BoardSightings, SeenPicture, Source, find
 from cv3d.calibration.framing import AS_IS, Framing, Size, common_frame, framings
 from cv3d.calibration.journal import Journal
 from cv3d.calibration.models import AUTO, AUTO_MODELS, resolve_model
-from cv3d.calibration.problem import CalibrationState, Observations
+from cv3d.calibration.problem import CalibrationState, Observations, spread_indices
 from cv3d.calibration.quality import (
     Evidence,
     Level,
@@ -98,7 +98,8 @@ def calibrate_sources(
         progress: told about the course.
 
     Returns:
-        The calibration. Where the views do not determine the camera its verdict is `unobservable` and its uncertainty NaN.
+        The calibration. Where the views do not determine the camera its verdict is `unobservable` and its
+        uncertainty NaN.
 
     Raises:
         EstimationError: no board, or a board in one picture only.
@@ -131,9 +132,7 @@ class _Candidate:
 class _Estimator:
     """Holds the set while views are judged."""
 
-    def __init__(
-        self, sightings: BoardSightings, options: CalibrateOptions, model: str, progress: Progress
-    ) -> None:
+    def __init__(self, sightings: BoardSightings, options: CalibrateOptions, model: str, progress: Progress) -> None:
         self.board = sightings.board
         self.options = options
         self.model = model
@@ -204,8 +203,8 @@ class _Estimator:
             reasons = [c.reason for c in self.candidates if c.reason]
             return f"the board ({self.board}) is usable in none of {total} pictures ({reasons[0] if reasons else ''})"
         return (
-            f"the board ({self.board}) is usable in one picture only ({views[0].seen.name}, of {total}); a calibration needs "
-            "at least 2, and 10 to 20 at different tilts and places to be good"
+            f"the board ({self.board}) is usable in one picture only ({views[0].seen.name}, of {total}); "
+            "a calibration needs at least 2, and 10 to 20 at different tilts and places to be good"
         )
 
     def _observations(self, views: Sequence[_Candidate]) -> Observations:
@@ -250,8 +249,7 @@ class _Estimator:
     def _choose(self, observations: Observations, state: CalibrationState) -> tuple[tuple[ModelScore, ...], Solution]:
         """The lens model, with its solution on all views."""
         rng = np.random.default_rng(self.options.seed)
-        picked = torch.linspace(0, observations.views - 1, min(observations.views, _SELECTION_VIEWS), dtype=torch.float64)
-        index = picked.round().long().unique()
+        index = spread_indices(observations.views, _SELECTION_VIEWS)
         sample, start = observations.select(index), state.select(index)
         names = AUTO_MODELS if self.model == AUTO else (self.model,)
         if len(names) > 1 and sample.views < _FEW_VIEWS:
@@ -266,11 +264,7 @@ class _Estimator:
         choice = choose_model(sample, solutions, rng)
         chosen = choice.solutions[choice.model]
         if self._bends(sample, chosen, rng):
-            flat = choice.scores
-            rivals = {name: solutions[name] for name in solutions if name in choice.holdout}
-            choice = choose_model(sample, refit(sample, rivals, with_warp=True), rng)
-            bent = {score.model: score for score in choice.scores}
-            choice = replace(choice, scores=tuple(bent.get(score.model, score) for score in flat))
+            choice = choose_model(sample, refit(sample, solutions, with_warp=True), rng)
             chosen = choice.solutions[choice.model]
         state = best_poses(observations, choice.model, chosen.state.params, self._loss(scale))
         full = solve(
@@ -292,9 +286,7 @@ class _Estimator:
             return False
         return warp_helps(sample, flat, solve(sample, flat.model, flat.state, with_warp=True, options=_FINAL), rng)
 
-    def _cleaned(
-        self, observations: Observations, solution: Solution, index: Tensor
-    ) -> tuple[Observations, Tensor]:
+    def _cleaned(self, observations: Observations, solution: Solution, index: Tensor) -> tuple[Observations, Tensor]:
         """Observations without outliers and bad views, and the positions of the views kept."""
         judgement = judge_observations(observations, solution, max(self.size))
         keep = [v for v in range(observations.views) if v not in judgement.bad_views]
@@ -323,25 +315,32 @@ class _Estimator:
             if error > limit:
                 size = candidate.seen.size or (0, 0)
                 candidate.reason = (
-                    f"its size {size[0]}x{size[1]} or orientation differs from the others' {self.size[0]}x{self.size[1]}, and no "
-                    f"scaling or turning makes it fit (median {error:.2f} px)"
+                    f"its size {size[0]}x{size[1]} or orientation differs from the others' "
+                    f"{self.size[0]}x{self.size[1]}, and no scaling or turning makes it fit (median {error:.2f} px)"
                 )
             else:
                 candidate.framing = framing
         used = set(map(id, views))
-        views = [c for c in self.candidates if id(c) in used or (c.alternatives and c.framing is not None and not c.reason)]
+        views = [
+            c for c in self.candidates if id(c) in used or (c.alternatives and c.framing is not None and not c.reason)
+        ]
         observations = self._observations(views)
         state = best_poses(observations, solution.model, solution.state.params, self._loss(typical))
         with_warp = bool((solution.state.warp != 0).any())
         state = replace(state, warp=solution.state.warp)
-        return views, observations, solve(
-            observations, solution.model, state, self._loss(typical), with_warp, options=_FINAL
+        return (
+            views,
+            observations,
+            solve(observations, solution.model, state, self._loss(typical), with_warp, options=_FINAL),
         )
 
     def _clean_and_finish(
         self, views: list[_Candidate], observations: Observations, solution: Solution
     ) -> tuple[list[_Candidate], Observations, Solution]:
-        """Take out what contradicts the solution, and solve by plain least squares; twice, as the first look is blurred."""
+        """Take out what contradicts the solution, and solve by plain least squares.
+
+        Twice, as the first look is blurred by what it takes out.
+        """
         with_warp = bool((solution.state.warp != 0).any())
         whole = observations
         for _ in range(2):
@@ -358,9 +357,7 @@ class _Estimator:
             views = [views[v] for v in keep]
             whole = whole.select(index)
             cleaned = whole.without(judgement.outliers[index])
-            solution = solve(
-                cleaned, solution.model, solution.state.select(index), with_warp=with_warp, options=_FINAL
-            )
+            solution = solve(cleaned, solution.model, solution.state.select(index), with_warp=with_warp, options=_FINAL)
             observations = cleaned
         self._whole = whole
         return views, observations, solution
@@ -474,7 +471,9 @@ class _Estimator:
 
     def _verdict(self, evidence: Evidence) -> Verdict:
         if evidence.tilt.spread_deg < _SAME_POSE_DEG:
-            return unobservable("the board has the same orientation in all pictures, which leaves the focal length open")
+            return unobservable(
+                "the board has the same orientation in all pictures, which leaves the focal length open"
+            )
         if not math.isfinite(evidence.focal_std_share) or evidence.focal_std_share > _OPEN_FOCAL:
             return unobservable("the pictures do not determine the focal length")
         return judge(evidence)

@@ -30,8 +30,8 @@ class Judgement:
 def judge_observations(observations: Observations, solution: Solution, image_size: int) -> Judgement:
     """Find corners and views that a solution cannot explain.
 
-    A view is bad where its median residual exceeds five times the set's, a corner is wrong beyond six robust standard deviations of its
-    own view and of the set. Both have a floor in pixels, below which nothing is suspicious.
+    A view is bad where its median residual exceeds five times the set's, a corner is wrong beyond six robust
+    standard deviations of its own view and of the set. Both have a floor in pixels, below which nothing is suspicious.
 
     Args:
         observations: corners of V views.
@@ -41,7 +41,10 @@ def judge_observations(observations: Observations, solution: Solution, image_siz
     norms = torch.linalg.vector_norm(solution.residuals, dim=-1)
     floor = max(0.3, 5e-4 * image_size)
     view_medians = torch.stack(
-        [n[s].median() if bool(s.any()) else n.new_tensor(float("inf")) for n, s in zip(norms, observations.seen, strict=True)]
+        [
+            n[s].median() if bool(s.any()) else n.new_tensor(float("inf"))
+            for n, s in zip(norms, observations.seen, strict=True)
+        ]
     )
     overall = float(view_medians[torch.isfinite(view_medians)].median())
     view_limit = max(_VIEW_RATIO * overall, 1.0, 3.0 * floor)

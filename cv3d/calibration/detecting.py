@@ -208,7 +208,8 @@ class _Finder:
         note = f" ({unreadable} could not be read)" if unreadable else ""
         return (
             f"no calibration board found in any of the {len(self.sources)} pictures{note}: looked for checkerboards, "
-            "ChArUco boards, AprilGrids and circle grids; is the board sharp, flat and seen with a light margin around it?"
+            "ChArUco boards, AprilGrids and circle grids; is the board sharp, flat and seen with a light margin "
+            "around it?"
         )
 
     def _scans(self, family: Family, indices: Sequence[int]) -> dict[int, Scan]:
@@ -232,7 +233,9 @@ class _Finder:
         """A user's board with what was left open (dictionary, ratio, first marker) read off the pictures."""
         found = DETECTORS[family_of(board.type)].identify(scans)
         if found is None or found.type is not board.type or (found.rows, found.cols) != (board.rows, board.cols):
-            swapped = found is not None and found.type is board.type and (found.cols, found.rows) == (board.rows, board.cols)
+            swapped = (
+                found is not None and found.type is board.type and (found.cols, found.rows) == (board.rows, board.cols)
+            )
             if found is None or not swapped or board.type not in (BoardType.CHECKERBOARD, BoardType.CIRCLES):
                 return board
         return replace(

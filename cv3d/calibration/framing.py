@@ -43,7 +43,7 @@ def common_frame(sizes: Sequence[Size], orientations: Sequence[int]) -> tuple[Si
 
 
 def framings(size: Size, orientation: int, common: Size, common_orientation: int) -> list[Framing]:
-    """The ways in which a picture may relate to the common frame, the likeliest first; empty: none that is plausible.
+    """The ways in which a picture may relate to the common frame; empty: none that is plausible.
 
     Args:
         size: width and height of the picture as displayed, pixels.
@@ -99,7 +99,7 @@ def _scaled(rotated: _Rotated, common: Size) -> Framing:
 
 
 def _turns(orientation: int, common: int) -> list[int] | None:
-    """Clockwise quarter turns from the displayed picture to the common frame, where EXIF tells; None where it does not."""
+    """Clockwise quarter turns from the displayed picture to the common frame; None where EXIF does not tell."""
     clockwise = {1: 0, 6: 1, 3: 2, 8: 3}
     if orientation == common or orientation not in clockwise or common not in clockwise:
         return None

@@ -1,7 +1,7 @@
 """What detection has found so far, kept on disk, so that an interrupted or repeated run does not look again.
 
-One JSON object a line, appended and flushed as each picture is done; a torn last line is ignored. A key names the picture's
-content, the step and everything that the step depends on, so that a stale entry is never found.
+One JSON object a line, appended and flushed as each picture is done; a torn last line is ignored. A key names the
+picture's content, the step and everything that the step depends on, so that a stale entry is never found.
 """
 
 from __future__ import annotations

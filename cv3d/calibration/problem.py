@@ -1,6 +1,7 @@
 """The calibration problem: one camera, one board, a pose per view.
 
-Residuals are `projected - observed` in pixels. Unknowns are the free intrinsics and the board's warp (shared), and one rigid
+Residuals are `projected - observed` in pixels. Unknowns are the free intrinsics and the board's warp (shared), and
+one rigid
 transform per view (blocks), perturbed on the left: `cam_from_board <- exp(rotation) cam_from_board + translation`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -203,6 +205,11 @@ class CalibrationProblem:
         rows[..., -1] = residuals
         rows *= root[..., None]
         return 0.5 * cost.sum(), rows.flatten(1, 2)
+
+
+def spread_indices(count: int, most: int) -> Tensor:
+    """At most `most` of the indices 0 to `count - 1`, evenly spread, (K,)."""
+    return torch.from_numpy(np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)))
 
 
 def _params_of(state: CalibrationState, chunk: slice) -> Tensor:

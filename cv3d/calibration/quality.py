@@ -1,4 +1,4 @@
-"""What a calibration is worth: coverage, variety of views, uncertainty over the image, and the sentence that sums it up."""
+"""What a calibration is worth: coverage, variety of views, uncertainty over the image, and the verdict."""
 
 from __future__ import annotations
 
@@ -164,7 +164,8 @@ def tilt(rotation: Tensor, translation: Tensor, board_centre: Tensor) -> Tilt:
 def uncertainty_map(covariance: CameraCovariance, width: int, height: int, board_range: float) -> UncertaintyMap:
     """Projection uncertainty on a grid over the image and at its named places.
 
-    A named place outside the model's domain (the black corner of a fisheye picture) is moved towards the centre until inside.
+    A named place outside the model's domain (the black corner of a fisheye picture) is moved towards the centre
+    until inside.
     """
     cols = _MAP_COLUMNS
     rows = max(2, round(cols * height / width))
@@ -251,7 +252,9 @@ def judge(evidence: Evidence) -> Verdict:
 
 def unobservable(reason: str) -> Verdict:
     """The verdict on pictures that do not determine the camera."""
-    advice = ("add pictures with the board tilted by 20-45 degrees in different directions, and in the image's corners",)
+    advice = (
+        "add pictures with the board tilted by 20-45 degrees in different directions, and in the image's corners",
+    )
     return Verdict(Level.UNOBSERVABLE, f"unobservable: {reason}; {advice[0]}", advice)
 
 

@@ -1,8 +1,9 @@
 """A first camera and poses, without a guess from the user.
 
-A sweep over focal lengths and over the curvature of the unified camera model (from perspective to beyond 180 degrees) scores
-each combination by how well plane poses found linearly from its rays explain the corners; the best few are refined and compete. Nothing
-here can fail with NaN: a hopeless combination only scores badly.
+A sweep over focal lengths and over the curvature of the unified camera model (from perspective to beyond 180
+degrees) scores
+each combination by how well plane poses found linearly from its rays explain the corners; the best few are refined
+and compete. Nothing here can fail with NaN: a hopeless combination only scores badly.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cv3d.calibration.problem import CalibrationProblem, CalibrationState, Observations
+from cv3d.calibration.problem import CalibrationProblem, CalibrationState, Observations, spread_indices
 from cv3d.errors import EstimationError
 from cv3d.geometry.cameras import get_model
 from cv3d.geometry.levenberg import LmOptions, levenberg_marquardt
@@ -61,7 +62,7 @@ def seed_camera(observations: Observations, width: int, height: int) -> Seed:
     model = get_model(SEED_MODEL)
     sample = _sample(observations.select(enough))
     candidates = _candidates(width, height)
-    scores = torch.cat([_score(sample, chunk, max(width, height)) for chunk in candidates.split(16)])
+    scores = torch.cat([_score(sample, chunk, max(width, height)) for chunk in torch.split(candidates, 16)])
     best: tuple[float, Tensor] | None = None
     loss = Loss(LossKind.CAUCHY, 1e-3 * max(width, height))
     for params in _distinct_best(candidates, scores):
@@ -142,13 +143,11 @@ def _candidates(width: int, height: int) -> Tensor:
 def _sample(observations: Observations) -> Observations:
     """At most a few views with a few corners each, spread evenly: enough to rank cameras."""
     views = observations.views
-    chosen = torch.linspace(0, views - 1, min(views, _SWEEP_VIEWS), dtype=torch.float64).round().long().unique()
-    picked = observations.select(chosen)
+    picked = observations.select(spread_indices(views, _SWEEP_VIEWS))
     points, pixels, seen = [], [], []
     for v in range(picked.views):
         indices = torch.nonzero(picked.seen[v])[:, 0]
-        step = torch.linspace(0, len(indices) - 1, min(len(indices), _SWEEP_POINTS), dtype=torch.float64)
-        keep = indices[step.round().long().unique()]
+        keep = indices[spread_indices(len(indices), _SWEEP_POINTS)]
         pad = _SWEEP_POINTS - len(keep)
         points.append(torch.nn.functional.pad(picked.points[v, keep], (0, 0, 0, pad)))
         pixels.append(torch.nn.functional.pad(picked.pixels[v, keep], (0, 0, 0, pad)))

@@ -125,9 +125,10 @@ def refit(observations: Observations, solutions: dict[str, Solution], with_warp:
 def choose_model(observations: Observations, solutions: dict[str, Solution], rng: np.random.Generator) -> Choice:
     """Take the simplest model whose held-out error is within noise of the best one's.
 
-    Views are held out in folds (see :func:`holdout_squares`). A simpler model is preferred unless the paired difference over views exceeds two
-    standard errors (after Breiman et al. 1984, whose rule is one: with ten candidates that errs too often). A model whose residuals on the very views it was
-    fitted to already exceed another's held-out ones is not tried further.
+    Views are held out in folds (see :func:`holdout_squares`). The simplest model is taken that no other beats by more
+    than two standard errors of the paired difference over views (after Breiman et al. 1984, whose rule is one: with
+    ten candidates that errs too often). A model whose residuals on the very views it was fitted to already exceed
+    another's held-out ones is not tried further.
 
     Args:
         observations: corners of V >= 2 views.
@@ -143,13 +144,20 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
     sound = [name for name in solutions if not faults[name]] or list(solutions)
     squares: dict[str, NDArray[np.float64]] = {}
     best = ""
-    for name in sorted(sound, key=lambda name: solutions[name].rms_px * (1.0 + 0.01 * len(solutions[name].state.params))):
+    for name in sorted(
+        sound, key=lambda name: solutions[name].rms_px * (1.0 + 0.01 * len(solutions[name].state.params))
+    ):
         fitted = _view_squares(solutions[name])
         if best and _significantly_worse(fitted, squares[best], counts):
             continue
         squares[name] = holdout_squares(observations, solutions[name], folds)
         best = _best(squares, counts)
-    chosen = next(n for n in solutions if n in squares and not _significantly_worse(squares[n], squares[best], counts))
+    beaten = {
+        name
+        for name in squares
+        if any(_significantly_worse(squares[name], rival, counts) for rival in squares.values())
+    }
+    chosen = next((name for name in solutions if name in squares and name not in beaten), best)
     scores = []
     for name, solution in solutions.items():
         if name == chosen:
@@ -158,7 +166,7 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
             verdict = faults[name]
         elif name == best:
             verdict = "best, but within noise"
-        elif name not in squares or _significantly_worse(squares[name], squares[best], counts):
+        elif name not in squares or (squares[name].sum() > squares[chosen].sum() and name in beaten):
             verdict = "worse beyond noise"
         else:
             verdict = "as good, not simpler"
@@ -172,11 +180,11 @@ def _fault(solution: Solution) -> str:
     if not solution.inside:
         return "not one-to-one over the corners seen"
     model = get_model(solution.model)
-    for name, value, (low, high) in zip(
+    for name, value, bounds in zip(
         model.shape_names, solution.state.params[4:].tolist(), model.shape_bounds, strict=True
     ):
-        low, high = _PLAUSIBLE.get((solution.model, name), (low + _AT_BOUND, high - _AT_BOUND))
-        if not low < value < high:
+        low, high = _PLAUSIBLE.get((solution.model, name), bounds)
+        if not low + _AT_BOUND < value < high - _AT_BOUND:
             return f"{name} ran to the end of its range"
     return ""
 
@@ -200,8 +208,8 @@ def holdout_squares(
 ) -> NDArray[np.float64]:
     """Sum of squared residuals of every view while it was held out, (V,); infinity where the fit broke.
 
-    The model is refitted without each fold, from the fit to all; the poses of the held-out views are then found with the
-    intrinsics of their fold, all folds in one solve.
+    The model is refitted without each fold, from the fit to all; the poses of the held-out views are then found with
+    the intrinsics of their fold, all folds in one solve.
     """
     if len(folds) == 1:
         return _corner_holdout(observations, solution)
@@ -252,10 +260,10 @@ def _best(squares: dict[str, NDArray[np.float64]], counts: NDArray[np.float64]) 
 def _significantly_worse(
     candidate: NDArray[np.float64], best: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> bool:
-    """Whether a model's error exceeds another's over the views by more than two standard errors of the paired difference.
+    """Whether a model's error exceeds another's over the views by more than two standard errors.
 
-    Errors are compared as logarithms of each view's mean square, so that a blurred view, whose residuals are large under any
-    model, weighs no more than a sharp one.
+    Errors are compared as logarithms of each view's mean square, so that a blurred view, whose residuals are large
+    under any model, weighs no more than a sharp one.
     """
     if not float(candidate.sum()) <= _CATASTROPHE * float(best.sum()) + _NOTHING * counts.sum():
         return True

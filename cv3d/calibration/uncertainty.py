@@ -1,9 +1,12 @@
 """How sure the calibration is, as pixels over the image.
 
-The projection uncertainty is mrcal's (D. Kogan, mrcal documentation, "Projection uncertainty"): take the point that a pixel sees at
+The projection uncertainty is mrcal's (D. Kogan, mrcal documentation, "Projection uncertainty"): take the point that
+a pixel sees at
 some range; every estimated board pose holds that point in its own frame; perturb everything estimated, carry the point
-back to the camera by each perturbed pose, average, project with the perturbed intrinsics. The spread of that pixel under the covariance
-of the solution is what a user of the calibration has to expect, the freedom to trade intrinsics against poses taken out.
+back to the camera by each perturbed pose, average, project with the perturbed intrinsics. The spread of that pixel
+under the covariance
+of the solution is what a user of the calibration has to expect, the freedom to trade intrinsics against poses taken
+out.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ class CameraCovariance:
     params: Tensor
     """(P,)."""
     joint: Tensor
-    """Covariance of [intrinsics (P), mean rotation (3), mean translation (3)], (P + 6, P + 6); zero for held parameters."""
+    """Covariance of [intrinsics (P), mean rotation (3), mean translation (3)], (P + 6, P + 6); zero for held
+    parameters."""
     noise_px: float
     """Standard deviation of one corner coordinate that it rests on, pixels."""
 

@@ -24,7 +24,8 @@ def calibrate(
         str | None,
         typer.Option(
             metavar="TYPE:COLSxROWS",
-            help="The board, e.g. checkerboard:9x6 (inner corners), charuco:8x6:5X5_100 (squares). Found out when not given.",
+            help="The board, e.g. checkerboard:9x6 (inner corners) or charuco:8x6:5X5_100 (squares). "
+            "Found out when not given.",
             show_default=False,
         ),
     ] = None,

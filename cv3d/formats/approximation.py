@@ -26,7 +26,8 @@ class WrittenCamera:
     model: str
     """The model that the file holds."""
     rms_px: float
-    """RMS difference of the two cameras' projections over the image, pixels; 0 where the file holds the camera itself."""
+    """RMS difference of the two cameras' projections over the image, pixels; 0 where the file holds the camera
+    itself."""
     max_px: float
     """Largest difference, pixels."""
 
@@ -51,7 +52,9 @@ def write_camera(camera: Camera, camera_format: CameraFormat) -> WrittenCamera:
         close = [w for w in written if w.max_px <= _WORST_PX]
         if close:
             return min(close, key=lambda w: w.rms_px)
-        nearest = f"; the nearest stand-in, {min(written, key=lambda w: w.rms_px).model}, is too far off" if written else ""
+        nearest = (
+            f"; the nearest stand-in, {min(written, key=lambda w: w.rms_px).model}, is too far off" if written else ""
+        )
         raise FormatError(f"{refusal}{nearest}") from refusal
 
 

@@ -48,7 +48,9 @@ class LmResult(Generic[State]):
     """Whether a stopping test was met before the iterations ran out."""
 
 
-def levenberg_marquardt(problem: ArrowProblem[State], state: State, options: LmOptions | None = None) -> LmResult[State]:
+def levenberg_marquardt(
+    problem: ArrowProblem[State], state: State, options: LmOptions | None = None
+) -> LmResult[State]:
     """Minimise a problem from `state`.
 
     Damping follows Nielsen 1999, "Damping parameter in Marquardt's method". The trial point is linearised at once,

@@ -60,7 +60,8 @@ def mirrored_plane_pose(rotation: Tensor, translation: Tensor, plane_centre: Ten
     """The other pose from which a distant plane looks nearly the same.
 
     A plane seen from afar cannot be told from the one whose normal is reflected about the viewing direction
-    (Schweighofer and Pinz 2006, "Robust pose estimation from a planar target"); a minimiser started at the wrong one stays there.
+    (Schweighofer and Pinz 2006, "Robust pose estimation from a planar target"); a minimiser started at the wrong one
+    stays there.
 
     Args:
         rotation: cam_from_plane rotation, (..., 3, 3).

@@ -1,7 +1,8 @@
 """Robust losses for least squares, as weights of iteratively reweighted least squares.
 
 A loss maps the squared residual norm s = (r / scale)^2 to rho(s); the weight is rho'(s), so that a minimiser that
-solves weighted normal equations descends the robust cost (Triggs et al. 2000, "Bundle adjustment: a modern synthesis", 4.3).
+solves weighted normal equations descends the robust cost (Triggs et al. 2000, "Bundle adjustment: a modern
+synthesis", 4.3).
 """
 
 from __future__ import annotations

@@ -118,7 +118,12 @@ def _models(result: Mapping[str, Any]) -> Table:
     for row in result["models"]:
         held_out = row["holdout_rms_px"]
         style = "bold" if row["model"] == result["camera"]["model"] else ""
-        cells = (row["model"], str(row["parameters"]), f"{row['rms_px']:.4g}", "-" if held_out is None else f"{held_out:.4g}")
+        cells = (
+            row["model"],
+            str(row["parameters"]),
+            f"{row['rms_px']:.4g}",
+            "-" if held_out is None else f"{held_out:.4g}",
+        )
         table.add_row(*cells, row["verdict"], style=style)
     return table
 

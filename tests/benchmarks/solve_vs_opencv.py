@@ -1,4 +1,5 @@
-"""Solving a calibration beside OpenCV: time, cost and memory on the same synthetic corners, in one process, alternating.
+"""Solving a calibration beside OpenCV: time, cost and memory on the same synthetic corners, in one process,
+alternating.
 
     python tests/benchmarks/solve_vs_opencv.py --views 50 300 1000 3000 --points 88 --repeats 5
 

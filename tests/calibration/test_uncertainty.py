@@ -41,7 +41,8 @@ class Sample:
         return replace(self.exact, pixels=self.exact.pixels + noise_px * deviates)
 
     def places(self) -> Tensor:
-        """Centre, middle of the right edge, a corner; pulled in where the lens does not reach so far. (3, 2), pixels."""
+        """Centre, middle of the right edge, a corner; pulled in where the lens does not reach so far. (3, 2),
+        pixels."""
         right, bottom = self.width - 1.0, self.height - 1.0
         centre = torch.tensor([0.5 * right, 0.5 * bottom], dtype=torch.float64)
         wanted = torch.tensor([[0.5 * right, 0.5 * bottom], [right, 0.5 * bottom], [0.0, 0.0]], dtype=torch.float64)

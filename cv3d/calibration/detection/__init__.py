@@ -28,8 +28,11 @@ class Family(StrEnum):
 
     @property
     def weight(self) -> float:
-        """What a lattice point of this family counts as evidence: the gaps between close dots look like a checkerboard's corners,
-        two for every dot, while nothing on a checkerboard looks like a dot."""
+        """What a lattice point of this family counts as evidence.
+
+        The gaps between close dots look like a checkerboard's corners, two for every dot, while nothing on a
+        checkerboard looks like a dot.
+        """
         return 4.0 if self is Family.CIRCLES else 1.0
 
 

@@ -1,7 +1,8 @@
 """What every family of board detectors has in common.
 
 A family works in three steps, because the pictures together know what one alone does not: `scan` looks at one picture
-without knowing the board, `identify` reads the board off all scans, `locate` gives the points of that board in one picture.
+without knowing the board, `identify` reads the board off all scans, `locate` gives the points of that board in one
+picture.
 """
 
 from __future__ import annotations
