@@ -63,5 +63,7 @@ def parse_board(text: str) -> Board:
         raise UsageError(f"'{text}': a {kind.value} needs at least {smallest} in each direction")
     if kind is BoardType.CHECKERBOARD:
         cols, rows = max(cols, rows), min(cols, rows)
-    dictionary = parts[2].upper().removeprefix("DICT_") if len(parts) == 3 else None
+    dictionary = None
+    if len(parts) == 3:
+        dictionary = re.sub(r"(\d)H(\d)", r"\1h\2", parts[2].upper().removeprefix("DICT_"))
     return Board(kind, rows, cols, dictionary=dictionary)

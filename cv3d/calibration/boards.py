@@ -55,6 +55,8 @@ class Board:
     """charuco: black and white exchanged."""
     ids_upward: bool = False
     """aprilgrid: whether the ids ascend from the bottom row to the top one, as Kalibr prints them."""
+    first_row_shifted: bool = False
+    """Staggered boards: whether the first row, and not the second, starts half a step further right."""
 
     @property
     def point_count(self) -> int:
@@ -66,9 +68,9 @@ class Board:
         if self.type is BoardType.APRILGRID:
             return _aprilgrid_points(self.rows, self.cols, self.marker_ratio or 0.0)
         if self.type is BoardType.CIRCLES_ASYMMETRIC:
-            return _staggered_points(self.rows, self.cols, row_step=0.5)
+            return _staggered_points(self.rows, self.cols, 0.5, self.first_row_shifted)
         if self.type is BoardType.CIRCLES_HEX:
-            return _staggered_points(self.rows, self.cols, row_step=math.sqrt(3.0) / 2.0)
+            return _staggered_points(self.rows, self.cols, math.sqrt(3.0) / 2.0, self.first_row_shifted)
         inner = 1 if self.type is BoardType.CHARUCO else 0
         rows, cols = self.rows - inner, self.cols - inner
         y, x = np.mgrid[0:rows, 0:cols]
@@ -100,9 +102,12 @@ def _aprilgrid_points(rows: int, cols: int, spacing: float) -> NDArray[np.float6
     return np.concatenate([planar, np.zeros((len(planar), 1))], axis=1)
 
 
-def _staggered_points(rows: int, cols: int, row_step: float) -> NDArray[np.float64]:
-    """`rows` rows of `cols` circles, odd rows shifted by half a step; the unit is the step within a row."""
+def _staggered_points(rows: int, cols: int, row_step: float, first_row_shifted: bool) -> NDArray[np.float64]:
+    """`rows` rows of `cols` circles, every other one shifted right by half a step; the unit is the step in a row.
+
+    x = 0 is where the rows that are not shifted start, so that the first point is at x = 0.5 if its row is shifted.
+    """
     row, col = np.mgrid[0:rows, 0:cols]
-    x = col + 0.5 * (row % 2)
+    x = col + 0.5 * ((row + first_row_shifted) % 2)
     y = row_step * row
     return np.stack([x.ravel(), y.ravel(), np.zeros(rows * cols)], axis=1).astype(np.float64)

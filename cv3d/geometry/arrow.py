@@ -57,8 +57,8 @@ class ArrowSystem:
         by_coupling, by_gradient = solved[..., :-1], solved[..., -1]
         shared_size = self.shared.shape[0]
         if shared_size:
-            coupling = self.coupling.reshape(-1, shared_size)
-            reduced = _damped(self.shared, damping) - coupling.T @ by_coupling.reshape(-1, shared_size)
+            coupling = self.coupling.flatten(0, 1)
+            reduced = _damped(self.shared, damping) - coupling.T @ by_coupling.flatten(0, 1)
             gradient = self.shared_gradient - coupling.T @ by_gradient.reshape(-1)
             shared_step = _solve_scaled(reduced, -gradient)
             if shared_step is None:
@@ -91,7 +91,7 @@ class ArrowSystem:
         block_inverse = torch.cholesky_solve(identity, factor)
         by_coupling = torch.cholesky_solve(self.coupling, factor)
         shared_size = self.shared.shape[0]
-        reduced = self.shared - self.coupling.reshape(-1, shared_size).T @ by_coupling.reshape(-1, shared_size)
+        reduced = self.shared - self.coupling.flatten(0, 1).T @ by_coupling.flatten(0, 1)
         scale = torch.sqrt(torch.clamp(torch.diagonal(self.shared), min=torch.finfo(reduced.dtype).tiny))
         normalised = reduced / (scale[:, None] * scale[None, :])
         values, vectors = torch.linalg.eigh(0.5 * (normalised + normalised.T))

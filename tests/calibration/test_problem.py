@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -18,10 +18,12 @@ from cv3d.geometry.robust import Loss, LossKind
 from cv3d.geometry.transforms import SO3
 
 Maker = Callable[..., Any]
+Scene: TypeAlias = Any
+"""A `Scene` of this folder's conftest, which cannot be imported."""
 FISHEYE = (370.0, 371.0, 640.0, 365.0, -0.02, 0.004, -0.003, 0.0005)
 
 
-def away_from_truth(scene: Any, seed: int = 0) -> CalibrationState:
+def away_from_truth(scene: Scene, seed: int = 0) -> CalibrationState:
     """The truth moved a little in every unknown."""
     rng = np.random.default_rng(seed)
     views = scene.observations.views
@@ -70,7 +72,7 @@ def numeric_jacobian(problem: CalibrationProblem, state: CalibrationState) -> tu
     ],
 )
 def test_normal_equations_are_those_of_the_residuals(
-    make_scene: Maker, model: str, params: Any, free: tuple[bool, ...] | None, with_warp: bool
+    make_scene: Maker, model: str, params: tuple[float, ...] | None, free: tuple[bool, ...] | None, with_warp: bool
 ) -> None:
     extra = {} if params is None else {"params": params}
     scene = make_scene(model=model, views=3, rows=3, cols=4, cut=True, noise_px=0.3, seed=5, **extra)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -29,6 +29,8 @@ from cv3d.geometry.cameras import MODELS, get_model
 from cv3d.geometry.robust import SQUARED
 
 Maker = Callable[..., Any]
+Scene: TypeAlias = Any
+"""A `Scene` of this folder's conftest, which cannot be imported."""
 FISHEYE = (420.0, 421.0, 646.3, 351.8, -0.021, 0.0042, -0.0031, 0.00046)
 CURVED_FISHEYE = (400.0, 401.0, 646.3, 351.8, 0.3, -0.1, 0.02, -1e-3)
 """Its radial curve bends in a way that no model of fewer parameters follows."""
@@ -41,7 +43,7 @@ def chosen_from(observations: Observations, models: Sequence[str] = AUTO_MODELS,
     return choose_model(observations, refit(observations, rough), np.random.default_rng(seed))
 
 
-def agreement_px(scene: Any, choice: Choice) -> float:
+def agreement_px(scene: Scene, choice: Choice) -> float:
     """Largest distance between where the chosen camera and the true one put the true one's corners."""
     params = choice.solutions[choice.model].state.params
     state = best_poses(scene.exact, choice.model, params, SQUARED)
@@ -90,7 +92,7 @@ def test_ideal_data_choose_the_simplest(make_scene: Maker) -> None:
 @pytest.mark.parametrize(
     ("model", "params"), [("brown5", None), ("kannala_brandt4", FISHEYE), ("ucm", (450.0, 452.0, 645.0, 355.0, 0.6))]
 )
-def test_choices_are_near_the_truth(make_scene: Maker, model: str, params: Any, seed: int) -> None:
+def test_choices_are_near_the_truth(make_scene: Maker, model: str, params: tuple[float, ...] | None, seed: int) -> None:
     extra = {} if params is None else {"params": params}
     scene = make_scene(model, views=8 + seed, noise_px=0.2, seed=seed, cut=True, **extra)
     choice = chosen_from(scene.observations)
@@ -122,7 +124,7 @@ def test_the_same_seed_gives_the_same_choice(make_scene: Maker) -> None:
     np.testing.assert_array_equal(one.holdout[one.model], other.holdout[other.model])
 
 
-def refitted_squares(scene: Any, solution: Solution, folds: list[np.ndarray]) -> np.ndarray:
+def refitted_squares(scene: Scene, solution: Solution, folds: list[np.ndarray]) -> np.ndarray:
     """The held-out squares by the long way: fit to the rest, then only the poses of the fold."""
     squares = np.zeros(scene.observations.views)
     with_warp = bool((solution.state.warp != 0).any())
@@ -140,7 +142,9 @@ def refitted_squares(scene: Any, solution: Solution, folds: list[np.ndarray]) ->
     ("model", "params", "with_warp"),
     [("brown5", None, False), ("brown5", None, True), ("kannala_brandt4", FISHEYE, False)],
 )
-def test_one_step_holdout_agrees_with_refitting(make_scene: Maker, model: str, params: Any, with_warp: bool) -> None:
+def test_one_step_holdout_agrees_with_refitting(
+    make_scene: Maker, model: str, params: tuple[float, ...] | None, with_warp: bool
+) -> None:
     extra = {} if params is None else {"params": params}
     warp = (1e-3, -5e-4, 3e-4) if with_warp else (0.0, 0.0, 0.0)
     scene = make_scene(model, views=15, noise_px=0.3, seed=7, warp=warp, **extra)

@@ -69,7 +69,7 @@ def single(observations: Observations) -> Observations:
     ],
 )
 def test_cost_is_not_above_opencvs(
-    make_scene: Maker, model: str, params: Any, views: int, noise_px: float, cut: bool
+    make_scene: Maker, model: str, params: tuple[float, ...] | None, views: int, noise_px: float, cut: bool
 ) -> None:
     # Fewer views leave the rational model free to put a pole between two corners: then the minimum is no camera.
     extra = {} if params is None else {"params": params}

@@ -114,7 +114,8 @@ def run_trials(sample: Sample, noise_px: float, count: int, seed: int = 0) -> Tr
     unit = camera_covariance(replace(exact, residuals=_residuals_of_unit_noise(exact)))
     predicted = replace(unit, joint=unit.joint * (noise_px / unit.noise_px) ** 2, noise_px=noise_px)
     places = sample.places()
-    params, noises = [], []
+    params: list[Tensor] = []
+    noises: list[float] = []
     projected: dict[float, list[Tensor]] = {math.inf: [], RANGE_M: []}
     for _ in range(count):
         solution = solve(sample.noisy(noise_px, generator), sample.model, sample.truth, options=CONVERGED)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -288,18 +288,45 @@ class TestConventions:
         assert set(found.point_ids.tolist()) == set(range(HEXAGONAL.point_count)) - set(short)
 
     def test_first_row_further_right(self, detector: CirclesDetector) -> None:
-        """With an even number of rows no rotation makes such a board start further left: row 0 does not exist."""
-        board = Board(BoardType.CIRCLES_HEX, rows=9, cols=7)
-        scene = render(board, Look(tilt_deg=20.0, missing=tuple(range(board.cols))))
-        scan = detector.scan(scene.gray)
-        assert detector.identify([scan]) == board
-        found = detector.locate(scene.gray, board, scan)
-        assert np.array_equal(found.point_ids, np.arange(7, 63))
-        # Told eight rows, all but one of them fit.
-        eight = Board(BoardType.CIRCLES_HEX, rows=8, cols=7)
-        part = detector.locate(scene.gray, eight, scan)
-        assert len(part.point_ids) == 49
-        assert consistent(eight, part, tolerance=0.05)
+        """With an even number of rows no rotation makes such a board start further left."""
+        for kind, rows, cols, roll in (
+            (BoardType.CIRCLES_HEX, 8, 7, 0.0),
+            (BoardType.CIRCLES_HEX, 12, 7, 15.0),
+            (BoardType.CIRCLES_HEX, 6, 10, -20.0),
+            (BoardType.CIRCLES_ASYMMETRIC, 8, 4, 10.0),
+        ):
+            board = Board(kind, rows, cols, first_row_shifted=True)
+            scene = render(board, Look(tilt_deg=20.0, roll_deg=roll, fill=0.7))
+            scan = detector.scan(scene.gray)
+            identified = detector.identify([scan])
+            found = detector.locate(scene.gray, board, scan)
+            assert np.array_equal(found.point_ids, np.arange(rows * cols))
+            assert rms(np.linalg.norm(found.pixels - scene.truth(found.point_ids), axis=1)) < 0.05
+            if kind is BoardType.CIRCLES_HEX:
+                assert identified == board
+            else:
+                # A quarter turn makes an asymmetric board of even rows start on the other side.
+                assert identified == Board(kind, rows=2 * cols, cols=rows // 2)
+
+    def test_a_board_told_to_start_on_the_other_side(self, detector: CirclesDetector) -> None:
+        """All but one of its rows fit; one row more makes room for all."""
+        for shifted in (False, True):
+            seen = Board(BoardType.CIRCLES_HEX, rows=8, cols=7, first_row_shifted=shifted)
+            scene = render(seen, Look(tilt_deg=20.0))
+            told = replace(seen, first_row_shifted=not shifted)
+            part = detector.locate(scene.gray, told)
+            assert len(part.point_ids) == 49
+            assert consistent(told, part, tolerance=0.05)
+            taller = replace(told, rows=9)
+            assert np.array_equal(detector.locate(scene.gray, taller).point_ids, np.arange(7, 63))
+
+    @pytest.mark.parametrize("shift", [-150.0, 150.0])
+    def test_a_shifted_board_is_numbered_from_the_end_in_view(self, detector: CirclesDetector, shift: float) -> None:
+        board = replace(HEXAGONAL, rows=10, first_row_shifted=True)
+        scene = render(board, Look(fill=0.9, shift=(0.0, shift)))
+        found = detector.locate(scene.gray, board)
+        assert 12 <= len(found.point_ids) < board.point_count
+        assert rms(np.linalg.norm(found.pixels - scene.truth(found.point_ids), axis=1)) < 0.05
 
     def test_even_by_even_asymmetric_board_is_not_transposed(self, detector: CirclesDetector) -> None:
         board = Board(BoardType.CIRCLES_ASYMMETRIC, rows=10, cols=4)
@@ -440,10 +467,9 @@ class TestRealSets:
     def test_hexagonal(self, detector: CirclesDetector) -> None:
         grays = real_pictures("circles_hex")
         scans = [detector.scan(gray) for gray in grays]
-        # 24 rows of 14, the first one starting further right than the second.
         board = detector.identify(scans)
-        assert board == Board(BoardType.CIRCLES_HEX, rows=25, cols=14)
+        assert board == Board(BoardType.CIRCLES_HEX, rows=24, cols=14, first_row_shifted=True)
         found = [detector.locate(gray, board, scan) for gray, scan in zip(grays, scans, strict=True)]
-        assert min(len(one.point_ids) for one in found) >= 330
+        assert [len(one.point_ids) for one in found] == [336] * 7
         assert not any(mirrored(board, one) for one in found)
         assert calibration_rms(board, found, grays[0].shape) < 0.25

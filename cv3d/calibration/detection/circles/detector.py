@@ -46,10 +46,10 @@ class CirclesDetector:
     count half-steps call the same hexagonal board of 24 rows of 14 circles "24 x 28" (BoofCV); OpenCV's asymmetric 4
     x 11 is 11 rows of 4 here as well. Regular boards are described with at least as many columns as rows.
 
-    Staggered boards begin with a row that starts further left than the next one. Boards whose odd rows have one
-    circle less than the even ones are described by the even rows; the circles that do not exist are never found. A
-    board with an even number of equal rows of which the first starts further right cannot be turned to begin further
-    left: it is described with one row more, row 0, which does not exist. BoofCV's boards of even rows are of that kind.
+    Staggered boards begin with a row that starts further left than the next one wherever some rotation makes them do
+    so. None does for an even number of equal rows of which the first starts further right, as in BoofCV's hexagonal
+    boards of even rows: these are described with `first_row_shifted`. Boards whose odd rows have one circle less than
+    the even ones are described by the even rows; the circles that do not exist are never found.
     """
 
     def scan(self, gray: Gray) -> Scan:
@@ -76,7 +76,7 @@ class CirclesDetector:
     def identify(self, scans: Sequence[Scan]) -> Board | None:
         """The dot board that `scans` agree on; None where they show none."""
         measured = self.measure(scans)
-        return None if measured is None else Board(measured.type, measured.rows, measured.cols)
+        return None if measured is None else measured.board
 
     def measure(self, scans: Sequence[Scan]) -> DotBoard | None:
         """As :meth:`identify`, with the dots' size and how sure the type is."""
@@ -183,4 +183,4 @@ def _lattice_of(scan: Scan) -> DotLattice:
 def _describe(lattice: DotLattice) -> str:
     """What one picture shows, in words."""
     seen = identify_board([lattice])
-    return "an irregular grid of circles" if seen is None else str(Board(seen.type, seen.rows, seen.cols))
+    return "an irregular grid of circles" if seen is None else str(seen.board)

@@ -1,7 +1,7 @@
 """Rows and columns for the dots of a lattice: every way in which a board can be laid onto it.
 
-A staggered board is addressed by its row and by half-steps along the row, `half = 2 * col + row % 2`; a regular one
-by row and column. The candidates are the rotations that map the lattice onto itself (a board is never mirrored), each
+A staggered board is addressed by its row and by half-steps along the row, `half = 2 * col`, and one more in the rows
+that are shifted: every odd one, or every even one. A regular board is addressed by row and column. The candidates are the rotations that map the lattice onto itself (a board is never mirrored), each
 with the smallest board of that type that holds the dots.
 """
 
@@ -36,8 +36,15 @@ class Frame:
     """Which dots of the lattice these are, (n,)."""
     turn: NDArray[np.int64]
     """(2, 2): maps lattice coordinates to (half, row), or to (col, row) of a regular board."""
-    first_row: int = 0
-    """The row of the topmost dots, 0 or 1."""
+    shifted: bool = False
+    """Staggered boards: whether the rows further right are the first, third, ... and not the second, fourth, ..."""
+
+    @property
+    def along(self) -> NDArray[np.int64]:
+        """Place of each dot along its row, (n,): in half-steps, or in steps of a regular board."""
+        if self.type is BoardType.CIRCLES:
+            return self.col
+        return 2 * self.col + (self.row + self.shifted) % 2
 
     @property
     def missing(self) -> int:
@@ -58,7 +65,7 @@ def candidate_frames(board_type: BoardType, cells: NDArray[np.int64], gram: NDAr
         frame = frame_of(board_type, cells, kept, turn)
         frames.append(frame)
         if board_type is not BoardType.CIRCLES:
-            frames.append(frame_of(board_type, cells, kept, turn, first_row=1))
+            frames.append(frame_of(board_type, cells, kept, turn, shifted=True))
     return frames
 
 
@@ -67,25 +74,24 @@ def frame_of(
     cells: NDArray[np.int64],
     kept: NDArray[np.intp],
     turn: NDArray[np.int64],
-    first_row: int = 0,
+    shifted: bool = False,
 ) -> Frame:
     """The frame of the dots `kept` whose (half, row), or (col, row) of a regular board, are `turn` times their cell.
 
-    `first_row` is the row of the topmost dots: 1 describes a staggered board whose first row starts further right
-    than the next one as one whose row 0 does not exist.
+    `shifted` reads a staggered board as one whose first row starts further right than the next one.
     """
     along, row = turn @ cells[kept].T
-    row = row - row.min() + first_row
+    row = row - row.min()
     if board_type is BoardType.CIRCLES:
         col = along - along.min()
-        return Frame(board_type, int(row.max()) + 1, int(col.max()) + 1, row, col, kept, turn, first_row)
-    # Smallest shift that gives even rows even half-steps from 0 and odd rows odd ones from 1.
-    odd = row % 2
+        return Frame(board_type, int(row.max()) + 1, int(col.max()) + 1, row, col, kept, turn)
+    # Smallest shift that gives rows on the left even half-steps from 0 and those on the right odd ones from 1.
+    odd = (row + shifted) % 2
     shift = int((odd - along).max())
     if (int(along[0]) + shift - int(odd[0])) % 2:
         shift += 1
     col = (along + shift - odd) // 2
-    return Frame(board_type, int(row.max()) + 1, int(col.max()) + 1, row, col, kept, turn, first_row)
+    return Frame(board_type, int(row.max()) + 1, int(col.max()) + 1, row, col, kept, turn, shifted)
 
 
 def trimmed(frame: Frame, cells: NDArray[np.int64], share: float, size: tuple[int, int] | None = None) -> Frame:
@@ -94,21 +100,19 @@ def trimmed(frame: Frame, cells: NDArray[np.int64], share: float, size: tuple[in
     With `size` (rows, cols) only as long as the frame is larger than that. Weakest line first.
     """
     while len(frame.row) > 4:
-        half = frame.col if frame.type is BoardType.CIRCLES else 2 * frame.col + frame.row % 2
+        along = frame.along
         per_line = frame.rows if frame.type is BoardType.CIRCLES else 0.5 * frame.rows
         lines = []
         if size is None or frame.rows > size[0]:
-            lines += [
-                (float((frame.row == r).sum()) / frame.cols, frame.row == r) for r in (frame.first_row, frame.rows - 1)
-            ]
+            lines += [(float((frame.row == r).sum()) / frame.cols, frame.row == r) for r in (0, frame.rows - 1)]
         if size is None or frame.cols > size[1]:
-            lines += [(float((half == h).sum()) / per_line, half == h) for h in (int(half.min()), int(half.max()))]
+            lines += [(float((along == a).sum()) / per_line, along == a) for a in (int(along.min()), int(along.max()))]
         if not lines:
             break
         weakest, dots = min(lines, key=lambda line: line[0])
         if weakest >= share:
             break
-        frame = frame_of(frame.type, cells, frame.kept[~dots], frame.turn, frame.first_row)
+        frame = frame_of(frame.type, cells, frame.kept[~dots], frame.turn, frame.shifted)
     return frame
 
 

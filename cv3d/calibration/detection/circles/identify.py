@@ -8,13 +8,14 @@ the lattice steps or along their diagonals. The size is the largest extent that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.calibration.boards import BoardType
+from cv3d.calibration.boards import Board, BoardType
 from cv3d.calibration.detection.circles.frames import Frame, candidate_frames, trimmed
 
 SQUARE = 1j
@@ -46,6 +47,13 @@ class DotBoard:
     """Diameter of a dot over the unit of `Board.points()`: the distance of neighbours in a row."""
     confidence: float
     """0 to 1: how clearly the type differs from the next best one."""
+    first_row_shifted: bool = False
+    """As in :class:`cv3d.calibration.boards.Board`."""
+
+    @property
+    def board(self) -> Board:
+        """The board, its scale unknown."""
+        return Board(self.type, self.rows, self.cols, first_row_shifted=self.first_row_shifted)
 
 
 def shape_distances(gram: NDArray[np.float64]) -> tuple[float, float]:
@@ -81,10 +89,9 @@ def identify_board(lattices: Sequence[DotLattice]) -> DotBoard | None:
     agreeing = [lattice for lattice in lattices if plausible_type(lattice.gram, board_type)]
     if not agreeing:
         return None
-    rows, cols = _size(agreeing, board_type)
-    return DotBoard(
-        board_type, rows, cols, dot_ratio(agreeing, board_type), float(min(1.0, shape_confidence, outline_confidence))
-    )
+    rows, cols, shifted = _outline(agreeing, board_type)
+    confidence = float(min(1.0, shape_confidence, outline_confidence))
+    return DotBoard(board_type, rows, cols, dot_ratio(agreeing, board_type), confidence, shifted)
 
 
 def dot_ratio(lattices: Sequence[DotLattice], board_type: BoardType) -> float:
@@ -101,12 +108,15 @@ def step_in_radii(gram: NDArray[np.float64], board_type: BoardType) -> float:
 
 
 def best_frame(lattice: DotLattice, board_type: BoardType) -> Frame:
-    """The frame with the fewest dots missing, clutter beside the board trimmed."""
+    """The frame with the fewest dots missing, clutter beside the board trimmed.
+
+    Turned half round, a staggered board of odd rows that starts on the right starts on the left: that is preferred.
+    """
     frames = [
         trimmed(frame, lattice.cells, TRIM_SHARE) for frame in candidate_frames(board_type, lattice.cells, lattice.gram)
     ]
     # Trimming drops dots: what counts against a frame is what it lacks and what it drops.
-    return min(frames, key=lambda frame: frame.missing + 2 * (len(lattice.cells) - len(frame.row)))
+    return min(frames, key=lambda frame: (frame.missing + 2 * (len(lattice.cells) - len(frame.row)), frame.shifted))
 
 
 def _alike(lattices: Sequence[DotLattice]) -> list[DotLattice]:
@@ -132,20 +142,22 @@ def _square_type(lattices: Sequence[DotLattice]) -> tuple[BoardType, float]:
     return BoardType.CIRCLES if regular <= asymmetric else BoardType.CIRCLES_ASYMMETRIC, confidence
 
 
-def _size(lattices: Sequence[DotLattice], board_type: BoardType) -> tuple[int, int]:
-    """Rows and columns: the largest of the well filled outlines, or of the best one where none is well filled."""
+def _outline(lattices: Sequence[DotLattice], board_type: BoardType) -> tuple[int, int, bool]:
+    """Rows, columns and whether the first row is the shifted one.
+
+    Those of the largest well filled outline, or of the best one where none is well filled.
+    """
     frames = [best_frame(lattice, board_type) for lattice in lattices]
-    if board_type is BoardType.CIRCLES:
-        sizes = [(min(frame.rows, frame.cols), max(frame.rows, frame.cols)) for frame in frames]
-    else:
-        sizes = [(frame.rows, frame.cols) for frame in frames]
     fills = np.array([frame.fill for frame in frames])
     threshold = min(WELL_FILLED, float(fills.max()))
-    chosen = [size for size, fill in zip(sizes, fills, strict=True) if fill >= threshold]
+    chosen = [frame for frame, fill in zip(frames, fills, strict=True) if fill >= threshold]
     if board_type is BoardType.CIRCLES:
-        return max(size[0] for size in chosen), max(size[1] for size in chosen)
-    # A staggered outline that is cut may be read in a wrong direction: the board is one of the outlines, the fullest.
-    return max(chosen, key=lambda size: size[0] * size[1])
+        rows = max(min(frame.rows, frame.cols) for frame in chosen)
+        return rows, max(max(frame.rows, frame.cols) for frame in chosen), False
+    # A staggered outline that is cut may be read in a wrong direction: the board is one of the outlines, the largest,
+    # of equally large ones that which most pictures show.
+    outlines = Counter((frame.rows, frame.cols, frame.shifted) for frame in chosen)
+    return max(outlines, key=lambda outline: (outline[0] * outline[1], outlines[outline]))
 
 
 def _hyperbolic(tau: complex, other: complex) -> float:

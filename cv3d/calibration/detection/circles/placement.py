@@ -24,16 +24,18 @@ def place(gray: Gray, lattice: DotLattice, board: Board, scan: Scan) -> tuple[Fr
     Among the frames that fit and are not plainly of a smaller board: least clutter dropped, ends in view where the
     board has them, fewest dots missing, most upright.
     """
-    size = (board.rows, board.cols)
     candidates = candidate_frames(board.type, lattice.cells, lattice.gram)
-    # A staggered board that starts with the row further right has no numbering from row 0; without that row it has one.
+    # Dots that start on the other side than the board start at its second row, or lose theirs where it is as large.
     candidates += [
-        frame_of(board.type, lattice.cells, frame.kept[frame.row > 1], frame.turn)
+        frame_of(board.type, lattice.cells, frame.kept[frame.row > 0], frame.turn, board.first_row_shifted)
         for frame in candidates
-        if frame.first_row == 1 and (frame.row > 1).any()
+        if _lead(frame, board) and (frame.row > 0).any()
     ]
-    cut = [trimmed(frame, lattice.cells, OUTER_SHARE, size) for frame in candidates]
-    fitting = [frame for frame in cut if frame.rows <= board.rows and frame.cols <= board.cols]
+    cut = [
+        trimmed(frame, lattice.cells, OUTER_SHARE, (board.rows - _lead(frame, board), board.cols))
+        for frame in candidates
+    ]
+    fitting = [frame for frame in cut if _lead(frame, board) + frame.rows <= board.rows and frame.cols <= board.cols]
     if not fitting:
         return None
     most = max(len(frame.row) for frame in fitting)
@@ -42,7 +44,8 @@ def place(gray: Gray, lattice: DotLattice, board: Board, scan: Scan) -> tuple[Fr
     def rank(option: tuple[Frame, _Ends]) -> tuple[int, int, float]:
         frame, ends = option
         along = _directions(frame, np.asarray(scan.arrays["centres"], np.float64))[0]
-        return ends.conflicts(frame, board), frame.missing, -float(along[0] / np.linalg.norm(along))
+        missing = frame.missing + _lead(frame, board) * frame.cols
+        return ends.conflicts(frame, board), missing, -float(along[0] / np.linalg.norm(along))
 
     possible = [option for option in options if not option[1].exclude(option[0], board)]
     if not possible:
@@ -51,10 +54,14 @@ def place(gray: Gray, lattice: DotLattice, board: Board, scan: Scan) -> tuple[Fr
     return best, ends.offsets(best, board)
 
 
+def _lead(frame: Frame, board: Board) -> int:
+    """How many rows of `board` come before `frame` at least: 1 where their first rows are shifted differently."""
+    return int(frame.shifted != board.first_row_shifted)
+
+
 def _directions(frame: Frame, centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean step in the picture along the row (staggered: half a step) and from row to row, rows of (2, 2)."""
-    half = frame.col if frame.type is BoardType.CIRCLES else 2 * frame.col + frame.row % 2
-    design = np.stack([half, frame.row, np.ones_like(half)], axis=1).astype(np.float64)
+    design = np.stack([frame.along, frame.row, np.ones_like(frame.row)], axis=1).astype(np.float64)
     return np.asarray(np.linalg.lstsq(design, centres[frame.kept], rcond=None)[0][:2], np.float64)
 
 
@@ -70,39 +77,39 @@ class _Ends:
     def exclude(self, frame: Frame, board: Board) -> bool:
         """Whether `frame` is a whole board that is smaller than `board`."""
         allowance = 0 if board.type is BoardType.CIRCLES else 1
-        lacks_rows = board.rows - frame.rows > allowance and self.top and self.bottom
+        lacks_rows = board.rows - frame.rows - _lead(frame, board) > allowance and self.top and self.bottom
         lacks_cols = board.cols - frame.cols > allowance and self.left and self.right
         return lacks_rows or lacks_cols
 
     def conflicts(self, frame: Frame, board: Board) -> int:
         """In how many directions both ends are in view, and yet `frame` is not as large as `board`."""
-        rows = self.top and self.bottom and frame.rows != board.rows
+        rows = self.top and self.bottom and _lead(frame, board) + frame.rows != board.rows
         cols = self.left and self.right and frame.cols != board.cols
         return int(rows) + int(cols)
 
     def offsets(self, frame: Frame, board: Board) -> tuple[int, int]:
-        """Row and column of `board` where `frame` starts: the end that is in view, even rows on staggered boards."""
+        """Row and column of `board` where `frame` starts: the end that is in view, where staggered rows agree."""
         row = board.rows - frame.rows if self.bottom and not self.top else 0
-        if board.type is not BoardType.CIRCLES:
-            row -= row % 2
+        if board.type is not BoardType.CIRCLES and (row - _lead(frame, board)) % 2:
+            row += -1 if row > 0 else 1
         return row, board.cols - frame.cols if self.right and not self.left else 0
 
 
 def _board_ends(gray: Gray, frame: Frame, scan: Scan) -> _Ends:
     """Looks where the next line of dots would be, on all four sides, for paper without dots."""
     centres = np.asarray(scan.arrays["centres"], np.float64)[frame.kept]
-    half = frame.col if frame.type is BoardType.CIRCLES else 2 * frame.col + frame.row % 2
+    place_along = frame.along
     along, across = _directions(frame, np.asarray(scan.arrays["centres"], np.float64))
     between = along if frame.type is BoardType.CIRCLES else 2.0 * along
     ink = np.nanmedian(_grey_at(gray, centres))
     paper = np.nanmedian(_grey_at(gray, centres + 0.5 * between))
     sides: list[tuple[NDArray[np.int64], int, int, NDArray[np.float64], int]] = [
-        (frame.row, frame.first_row, -1, across, 0),
+        (frame.row, 0, -1, across, 0),
         (frame.row, frame.rows - 1, 1, across, 0),
-        (half, int(half.min()), -1, between, 1),
-        (half, int(half.max()), 1, between, 1),
+        (place_along, int(place_along.min()), -1, between, 1),
+        (place_along, int(place_along.max()), 1, between, 1),
     ]
-    at = {(int(r), int(h)): i for i, (r, h) in enumerate(zip(frame.row, half, strict=True))}
+    at = {(int(r), int(h)): i for i, (r, h) in enumerate(zip(frame.row, place_along, strict=True))}
     inward = 1 if frame.type is BoardType.CIRCLES else 2
     found = []
     for line, outer, sense, typical, axis in sides:
@@ -110,7 +117,7 @@ def _board_ends(gray: Gray, frame: Frame, scan: Scan) -> _Ends:
         # The last step seen on this side carries the perspective, where the dot further in is there.
         beyond = []
         for i in edge.tolist():
-            cell = (int(frame.row[i]), int(half[i]))
+            cell = (int(frame.row[i]), int(place_along[i]))
             inner = at.get((cell[0] - sense * inward, cell[1]) if axis == 0 else (cell[0], cell[1] - sense * inward))
             step = sense * typical * (inward if axis == 0 else 1)
             beyond.append(centres[i] + (step if inner is None else centres[i] - centres[inner]))
