@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.calibration.result import RESULT_SCHEMA, Calibration
+from cv3d.compute import torch_threads
 from cv3d.errors import FormatError, OutputError, PictureError
 from cv3d.formats import CAMERA_FORMATS
 from cv3d.formats.approximation import write_camera
@@ -45,6 +46,8 @@ def look_at_output(out: Path, digest: str, overwrite: bool) -> EarlierRun:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{out}: cannot be written: it is a file, not a folder") from error
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
     path = out / RESULT_FILE
@@ -75,7 +78,19 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
     Raises:
         OutputError: a file cannot be written.
     """
+    with torch_threads(1):
+        files, formats = _write_cameras(calibration, out)
+        page = calibration_page(calibration, _loader(calibration), title)
+    atomic_write_text(out / REPORT_FILE, page)
+    files.append(REPORT_FILE)
     result = calibration.as_dict()
+    result |= {"formats": formats, "files": [*files, RESULT_FILE], "run_digest": digest}
+    atomic_write_text(out / RESULT_FILE, to_json(result, indent=2) + "\n")
+    return result
+
+
+def _write_cameras(calibration: Calibration, out: Path) -> tuple[list[str], dict[str, object]]:
+    """The camera in every format: the files written, and how true each other tool's file is."""
     files: list[str] = []
     formats: dict[str, object] = {}
     for name, camera_format in CAMERA_FORMATS.items():
@@ -98,11 +113,7 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
             "fit_rms_px": written.rms_px,
             "fit_max_px": written.max_px,
         }
-    atomic_write_text(out / REPORT_FILE, calibration_page(calibration, _loader(calibration), title))
-    files.append(REPORT_FILE)
-    result |= {"formats": formats, "files": [*files, RESULT_FILE], "run_digest": digest}
-    atomic_write_text(out / RESULT_FILE, to_json(result, indent=2) + "\n")
-    return result
+    return files, formats
 
 
 class _Loader:

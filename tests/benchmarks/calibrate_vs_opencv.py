@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -240,8 +241,7 @@ def solve_opencv(corners: Corners, model: str, iterations: int) -> float:
         flags = cv2.CALIB_RATIONAL_MODEL if model == "brown8" else 0
         points = [p[None].astype(np.float32) for p in corners.points]
         pixels = [p[None].astype(np.float32) for p in corners.pixels]
-        # The types of cv2 know no None for the matrix that is to be estimated.
-        rms = cv2.calibrateCamera(points, pixels, size, None, None, flags=flags, criteria=criteria)[0]  # type: ignore[call-overload]
+        rms = cv2.calibrateCamera(points, pixels, size, None, None, flags=flags, criteria=criteria)[0]
     return float(rms)
 
 
@@ -297,7 +297,7 @@ def peer_detection(finders: dict[str, Finder], result: Calibration) -> PeerFound
     for view in result.views:
         gray = view.picture.read_gray().array
         for name, finder in finders.items():
-            took, found = timed(lambda finder=finder, gray=gray: finder(gray))
+            took, found = timed(partial(finder, gray))
             counts[name] += int(found)
             seconds[name] += took
     best = max(counts, key=lambda name: (counts[name], -seconds[name]))

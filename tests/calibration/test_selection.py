@@ -88,17 +88,17 @@ def test_ideal_data_choose_the_simplest(make_scene: Maker) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize(
     ("model", "params"), [("brown5", None), ("kannala_brandt4", FISHEYE), ("ucm", (450.0, 452.0, 645.0, 355.0, 0.6))]
 )
 def test_choices_are_near_the_truth(make_scene: Maker, model: str, params: tuple[float, ...] | None, seed: int) -> None:
     extra = {} if params is None else {"params": params}
-    scene = make_scene(model, views=8 + seed, noise_px=0.2, seed=seed, cut=True, **extra)
+    scene = make_scene(model, views=10 + seed, noise_px=0.2, seed=seed, cut=True, **extra)
     choice = chosen_from(scene.observations)
-    truth = solve(scene.observations, model, scene.truth)
-    # As good as knowing the model, within noise.
-    assert choice.holdout_rms_px < 1.1 * truth.noise_px * math.sqrt(2.0)
+    # A model that fails in one view at the border of the image is too simple, though the other views hide it.
+    assert choice.holdout[choice.model].sum() < 1.05 * min(squares.sum() for squares in choice.holdout.values())
+    assert agreement_px(scene, choice) < 1.0
 
 
 def test_the_table_tells_every_candidate(make_scene: Maker) -> None:

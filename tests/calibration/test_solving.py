@@ -170,11 +170,11 @@ def test_unit_of_the_board_changes_nothing(make_scene: Maker) -> None:
 def test_noise_is_estimated_without_bias(make_scene: Maker) -> None:
     scene = make_scene(views=3, rows=4, cols=5, noise_px=0.2)
     noises, rms = [], []
-    for seed in range(60):
+    for seed in range(40):
         solution = solve(scene.noisy(seed), "brown5", scene.truth)
         noises.append(solution.noise_px**2)
         rms.append(solution.rms_px)
-    assert math.sqrt(np.mean(noises)) == pytest.approx(0.2, rel=0.03)
+    assert math.sqrt(np.mean(noises)) == pytest.approx(0.2, rel=0.04)
     # The RMS, which counts no degrees of freedom, flatters.
     assert np.mean(rms) < 0.97 * 0.2 * math.sqrt(2.0)
 

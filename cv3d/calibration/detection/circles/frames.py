@@ -1,8 +1,9 @@
 """Rows and columns for the dots of a lattice: every way in which a board can be laid onto it.
 
 A staggered board is addressed by its row and by half-steps along the row, `half = 2 * col`, and one more in the rows
-that are shifted: every odd one, or every even one. A regular board is addressed by row and column. The candidates are the rotations that map the lattice onto itself (a board is never mirrored), each
-with the smallest board of that type that holds the dots.
+that are shifted: every odd one, or every even one. A regular board is addressed by row and column. The
+candidates are the rotations that map the lattice onto itself (a board is never mirrored), each with the smallest board
+of that type that holds the dots.
 """
 
 from __future__ import annotations

@@ -44,8 +44,7 @@ def place(gray: Gray, lattice: DotLattice, board: Board, scan: Scan) -> tuple[Fr
     def rank(option: tuple[Frame, _Ends]) -> tuple[int, int, float]:
         frame, ends = option
         along = _directions(frame, np.asarray(scan.arrays["centres"], np.float64))[0]
-        missing = frame.missing + _lead(frame, board) * frame.cols
-        return ends.conflicts(frame, board), missing, -float(along[0] / np.linalg.norm(along))
+        return ends.conflicts(frame, board), frame.missing, -float(along[0] / np.linalg.norm(along))
 
     possible = [option for option in options if not option[1].exclude(option[0], board)]
     if not possible:
@@ -82,8 +81,9 @@ class _Ends:
         return lacks_rows or lacks_cols
 
     def conflicts(self, frame: Frame, board: Board) -> int:
-        """In how many directions both ends are in view, and yet `frame` is not as large as `board`."""
-        rows = self.top and self.bottom and _lead(frame, board) + frame.rows != board.rows
+        """In how many directions the ends in view are not where the board has them, placed as well as can be."""
+        row, _ = self.offsets(frame, board)
+        rows = (self.top and row > 0) or (self.bottom and row + frame.rows < board.rows)
         cols = self.left and self.right and frame.cols != board.cols
         return int(rows) + int(cols)
 
