@@ -27,6 +27,8 @@ _FOCAL_STEPS = 22
 _FOCAL_RANGE = (0.15, 8.0)
 """In units of the image's larger side."""
 _SWEEP_VIEWS = 16
+_REFINED_VIEWS = 80
+"""Of more views the camera found from the sample is good enough to start from."""
 _SWEEP_POINTS = 48
 _KEEP = 4
 _MIN_CORNERS = 6
@@ -77,8 +79,9 @@ def seed_camera(observations: Observations, width: int, height: int) -> Seed:
         raise EstimationError("no camera explains the corners found")
     state = best_poses(observations, model.name, best[1], loss)
     problem = CalibrationProblem(model, observations, loss)
-    state = levenberg_marquardt(problem, state, LmOptions(max_iterations=30, relative_decrease=1e-5)).state
-    state = unmirrored(problem, state)
+    if observations.views <= _REFINED_VIEWS:
+        state = levenberg_marquardt(problem, state, LmOptions(max_iterations=30, relative_decrease=1e-5)).state
+        state = unmirrored(problem, state)
     norms = torch.linalg.vector_norm(problem.residuals(state), dim=-1)[observations.seen]
     return Seed(state, float(norms.median()))
 
@@ -98,7 +101,7 @@ def best_poses(observations: Observations, model_name: str, params: Tensor, loss
     model = get_model(model_name)
     problem = CalibrationProblem(model, observations, loss, free=(False,) * len(model.param_names))
     state = _linear_poses(observations, params, model_name)
-    state = levenberg_marquardt(problem, state, LmOptions(max_iterations=30, relative_decrease=1e-6)).state
+    state = levenberg_marquardt(problem, state, LmOptions(max_iterations=20, relative_decrease=1e-4)).state
     return unmirrored(problem, state)
 
 
@@ -113,7 +116,7 @@ def unmirrored(problem: CalibrationProblem, state: CalibrationState) -> Calibrat
     centre = (observed.points * observed.seen[..., None]).sum(dim=-2) / count
     rotation, translation = mirrored_plane_pose(state.rotation, state.translation, centre)
     other = replace(state, rotation=rotation, translation=translation)
-    other = levenberg_marquardt(held, other, LmOptions(max_iterations=20, relative_decrease=1e-4)).state
+    other = levenberg_marquardt(held, other, LmOptions(max_iterations=8, relative_decrease=1e-2)).state
     better = _view_costs(held, other) < 0.999 * _view_costs(held, state)
     return replace(
         state,

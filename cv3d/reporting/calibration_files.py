@@ -78,6 +78,7 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
     Raises:
         OutputError: a file cannot be written.
     """
+    _remove_earlier_result(out / RESULT_FILE)
     with torch_threads(1):
         files, formats = _write_cameras(calibration, out)
         page = calibration_page(calibration, _loader(calibration), title)
@@ -87,6 +88,14 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
     result |= {"formats": formats, "files": [*files, RESULT_FILE], "run_digest": digest}
     atomic_write_text(out / RESULT_FILE, to_json(result, indent=2) + "\n")
     return result
+
+
+def _remove_earlier_result(path: Path) -> None:
+    """Take away the sign that all is there, before the first file is replaced."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be replaced: {error.strerror or error}") from error
 
 
 def _write_cameras(calibration: Calibration, out: Path) -> tuple[list[str], dict[str, object]]:
