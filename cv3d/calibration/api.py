@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -100,6 +101,8 @@ def make_options(
     size = parse_length(square) if isinstance(square, str) else square
     if size is None and known is not None:
         size = known.square_m
+    if size is not None and not (math.isfinite(size) and size > 0.0):
+        raise UsageError(f"the side of a square is a length in metres, not {size:g}")
     return CalibrateOptions(known, size, resolve_model(model), warp, seed, workers)
 
 

@@ -22,7 +22,7 @@ from cv3d.geometry.transforms import SO3
 
 POSE_SIZE = 6
 WARP_SIZE = 3
-_CHUNK_POINTS = 65536
+_CHUNK_POINTS = 16384
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ _FOCAL_STEPS = 22
 _FOCAL_RANGE = (0.15, 8.0)
 """In units of the image's larger side."""
 _SWEEP_VIEWS = 16
+_THIN_POINTS = 32
 _REFINED_VIEWS = 80
 """Of more views the camera found from the sample is good enough to start from."""
 _SWEEP_POINTS = 48
@@ -77,6 +78,8 @@ def seed_camera(observations: Observations, width: int, height: int) -> Seed:
             best = (refined.system.cost, refined.state.params)
     if best is None:
         raise EstimationError("no camera explains the corners found")
+    if observations.views > _REFINED_VIEWS:
+        observations = _thinned(observations)
     state = best_poses(observations, model.name, best[1], loss)
     problem = CalibrationProblem(model, observations, loss)
     if observations.views <= _REFINED_VIEWS:
@@ -156,6 +159,20 @@ def _sample(observations: Observations) -> Observations:
         pixels.append(torch.nn.functional.pad(picked.pixels[v, keep], (0, 0, 0, pad)))
         seen.append(torch.nn.functional.pad(picked.seen[v, keep], (0, pad)))
     return Observations(torch.stack(points), torch.stack(pixels), torch.stack(seen), observations.extent)
+
+
+def _thinned(observations: Observations) -> Observations:
+    """A few corners of every view, drawn at random (always the same): enough for poses to start from."""
+    if observations.seen.shape[1] <= _THIN_POINTS:
+        return observations
+    keys = torch.rand(observations.seen.shape, generator=torch.Generator().manual_seed(0))
+    drawn = torch.argsort(keys + 2.0 * ~observations.seen, dim=1)[:, :_THIN_POINTS]
+    return replace(
+        observations,
+        points=torch.take_along_dim(observations.points, drawn[..., None], dim=1),
+        pixels=torch.take_along_dim(observations.pixels, drawn[..., None], dim=1),
+        seen=torch.take_along_dim(observations.seen, drawn, dim=1),
+    )
 
 
 def _score(observations: Observations, params: Tensor, image_size: int) -> Tensor:

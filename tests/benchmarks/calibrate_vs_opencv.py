@@ -9,8 +9,8 @@ two solvers alone: same lens model, same corners (those that cv3d used), flat bo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
-import math
 import os
 import platform
 import statistics
@@ -32,6 +32,7 @@ from cv3d.calibration.problem import Observations
 from cv3d.calibration.result import Calibration
 from cv3d.calibration.seeding import SEED_MODEL, seed_camera
 from cv3d.calibration.solving import Solution, solve, start_from
+from cv3d.compute import torch_threads
 from cv3d.errors import Cv3dError
 
 MODELS = ("brown5", "brown8", "kannala_brandt4")
@@ -40,6 +41,8 @@ OPENCV_ITERATIONS = 30
 """The default of `calibrateCamera`; `fisheye.calibrate` has 100."""
 FISHEYE_ITERATIONS = 100
 LONG_ITERATIONS = 1000
+RADII = 200_001
+"""Samples along the radius that look for a pole or a fold."""
 MIN_CHARUCO_CORNERS = 6
 MIN_CHESSBOARD_WINDOW = 3
 MAX_CHESSBOARD_WINDOW = 11
@@ -219,8 +222,17 @@ def solve_cv3d(corners: Corners, model: str) -> Solution:
     return solve(observations, model, start_from(observations, seed.state, SEED_MODEL, model))
 
 
-def solve_opencv(corners: Corners, model: str, iterations: int) -> float:
-    """OpenCV's RMS from corners alone, pixels.
+@dataclass(frozen=True)
+class PeerSolution:
+    """What OpenCV makes of the same corners."""
+
+    rms_px: float
+    one_to_one: bool
+    """Whether its lens is a function that can be inverted over the corners; True for the fisheye, not looked at."""
+
+
+def solve_opencv(corners: Corners, model: str, iterations: int) -> PeerSolution:
+    """OpenCV's solution from corners alone.
 
     Raises:
         cv2.error: it does not get through.
@@ -237,12 +249,36 @@ def solve_opencv(corners: Corners, model: str, iterations: int) -> float:
             flags=FISHEYE_FLAGS,
             criteria=criteria,
         )[0]
-    else:
-        flags = cv2.CALIB_RATIONAL_MODEL if model == "brown8" else 0
-        points = [p[None].astype(np.float32) for p in corners.points]
-        pixels = [p[None].astype(np.float32) for p in corners.pixels]
-        rms = cv2.calibrateCamera(points, pixels, size, None, None, flags=flags, criteria=criteria)[0]
-    return float(rms)
+        return PeerSolution(float(rms), True)
+    flags = cv2.CALIB_RATIONAL_MODEL if model == "brown8" else 0
+    points = [p[None].astype(np.float32) for p in corners.points]
+    pixels = [p[None].astype(np.float32) for p in corners.pixels]
+    rms, _, distortion, turns, shifts = cv2.calibrateCamera(
+        points, pixels, size, None, None, flags=flags, criteria=criteria
+    )
+    poses = [
+        (np.asarray(cv2.Rodrigues(turn)[0], np.float64), np.asarray(shift, np.float64).ravel())
+        for turn, shift in zip(turns, shifts, strict=True)
+    ]
+    return PeerSolution(float(rms), one_to_one(np.asarray(distortion, np.float64).ravel(), corners, poses))
+
+
+def one_to_one(distortion: Floats, corners: Corners, poses: Sequence[tuple[Floats, Floats]]) -> bool:
+    """Whether the radial part grows, without a pole, out to the furthest corner.
+
+    Args:
+        distortion: k1 k2 p1 p2 k3 [k4 k5 k6].
+        corners: the corners.
+        poses: rotation and translation of every view.
+    """
+    seen = np.concatenate([p @ turn.T + shift for p, (turn, shift) in zip(corners.points, poses, strict=True)])
+    if seen[:, 2].min() <= 0.0:
+        return False
+    k1, k2, _, _, k3, k4, k5, k6 = np.pad(distortion, (0, 8))[:8]
+    radius = np.linspace(0.0, float(np.linalg.norm(seen[:, :2] / seen[:, 2:], axis=1).max()), RADII)
+    numerator = np.polynomial.Polynomial([1.0, k1, k2, k3])(radius**2)
+    denominator = np.polynomial.Polynomial([1.0, k4, k5, k6])(radius**2)
+    return bool(denominator.min() > 0.0 and np.diff(radius * numerator / denominator).min() > 0.0)
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
@@ -330,37 +366,39 @@ def solver_row(name: str, corners: Corners, model: str, repeats: int) -> list[st
     default = FISHEYE_ITERATIONS if model == "kannala_brandt4" else OPENCV_ITERATIONS
     ours: list[float] = []
     theirs: list[float] = []
+    peer: PeerSolution | None = None
+    long: PeerSolution | None = None
+    notes: list[str] = []
     solution = solve_cv3d(corners, model)
-    failure = ""
-    rms = math.nan
     for _ in range(repeats):
-        seconds, solution = timed(lambda: solve_cv3d(corners, model))
+        seconds, solution = timed(partial(solve_cv3d, corners, model))
         ours.append(seconds)
-        if failure:
-            continue
         try:
-            seconds, rms = timed(lambda: solve_opencv(corners, model, default))
+            seconds, peer = timed(partial(solve_opencv, corners, model, default))
         except cv2.error as error:
-            failure = f"OpenCV failed: {error.func or error.err}"
+            notes = [f"OpenCV failed ({error.func or error.err})"]
             continue
         theirs.append(seconds)
-    try:
+    with contextlib.suppress(cv2.error):
         long = solve_opencv(corners, model, LONG_ITERATIONS)
-    except cv2.error:
-        long = math.nan
-    notes = [failure] if failure else []
-    notes += [] if solution.converged else ["cv3d not converged"]
-    notes += [] if solution.inside else ["cv3d: not one-to-one over the corners"]
+    if peer is not None and not peer.one_to_one:
+        notes.append("OpenCV folds or has a pole within the corners")
+    if long is not None and not long.one_to_one:
+        notes.append(f"OpenCV after {LONG_ITERATIONS} it. folds or has a pole within the corners")
+    if not solution.converged:
+        notes.append("cv3d not converged")
+    if model != "kannala_brandt4":
+        poses = list(zip(solution.state.rotation.numpy(), solution.state.translation.numpy(), strict=True))
+        if not one_to_one(solution.state.params[4:].numpy(), corners, poses):
+            notes.append("cv3d folds or has a pole within the corners")
     return [
         name,
         model,
         f"{len(corners.points)}",
         f"{sum(len(p) for p in corners.points)}",
         f"{solution.rms_px:.8g}",
-        number(rms, ".8g"),
-        number(solution.rms_px**2 / rms**2 - 1.0, "+.1e"),
-        number(long, ".8g"),
-        number(solution.rms_px**2 / long**2 - 1.0, "+.1e"),
+        *against(solution, peer),
+        *against(solution, long),
         str(solution.iterations),
         f"{1e3 * statistics.median(ours):.0f}",
         f"{1e3 * statistics.median(theirs):.0f}" if theirs else "-",
@@ -368,9 +406,11 @@ def solver_row(name: str, corners: Corners, model: str, repeats: int) -> list[st
     ]
 
 
-def number(value: float, spec: str) -> str:
-    """Formatted, or a dash where there is none."""
-    return format(value, spec) if math.isfinite(value) else "-"
+def against(solution: Solution, peer: PeerSolution | None) -> list[str]:
+    """OpenCV's RMS, and the relative difference of cost, positive where cv3d's is higher."""
+    if peer is None:
+        return ["-", "-"]
+    return [f"{peer.rms_px:.8g}", f"{solution.rms_px**2 / peer.rms_px**2 - 1.0:+.1e}"]
 
 
 def data_root() -> Path:
@@ -425,7 +465,10 @@ def main() -> None:
     table = Table(SOLVER_COLUMNS, args.markdown)
     for name, seen in corners.items():
         for model in args.models:
-            table.row(solver_row(name, seen, model, args.repeats))
+            # As `calibrate` itself runs it: its tensors are too small to be worth sharing out.
+            with torch_threads(1):
+                row = solver_row(name, seen, model, args.repeats)
+            table.row(row)
 
 
 if __name__ == "__main__":

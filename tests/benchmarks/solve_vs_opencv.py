@@ -36,6 +36,7 @@ from cv3d.calibration.problem import Observations
 from cv3d.calibration.seeding import SEED_MODEL, seed_camera
 from cv3d.calibration.solving import Solution, solve, start_from
 from cv3d.calibration.uncertainty import camera_covariance
+from cv3d.compute import torch_threads
 from cv3d.errors import EstimationError
 
 WIDTH, HEIGHT = 1280, 720
@@ -118,6 +119,11 @@ def make_corners(model: str, views: int, points: int, noise_px: float, seed: int
 def solve_cv3d(corners: CornerSet, model: str) -> Solution:
     """From corners to covariance."""
     observations = corners.observations()
+    with torch_threads(1):  # as `cv3d.calibrate` runs it
+        return _solve(observations, model)
+
+
+def _solve(observations: Observations, model: str) -> Solution:
     seed = seed_camera(observations, WIDTH, HEIGHT)
     start = start_from(observations, seed.state, SEED_MODEL, model)
     solution = solve(observations, model, start)
