@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,36 +9,23 @@ from enum import StrEnum
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from cv3d.calibration.assembling import Candidate, Finished, assemble, restated
 from cv3d.calibration.boards import Board
 from cv3d.calibration.cleaning import judge_observations
-from cv3d.calibration.detecting import BoardSightings, SeenPicture, Source, find_board
-from cv3d.calibration.framing import AS_IS, Framing, Size, common_frame, framings
+from cv3d.calibration.detecting import BoardSightings, Source, find_board
+from cv3d.calibration.framing import AS_IS, Size, common_frame, framings
 from cv3d.calibration.journal import Journal
 from cv3d.calibration.models import AUTO, AUTO_MODELS, resolve_model
 from cv3d.calibration.problem import CalibrationState, Observations, spread_indices
-from cv3d.calibration.quality import (
-    Evidence,
-    Level,
-    Verdict,
-    cell_centres,
-    coverage,
-    judge,
-    tilt,
-    uncertainty_map,
-    unobservable,
-)
-from cv3d.calibration.result import Calibration, Seconds, View, Warp
+from cv3d.calibration.result import Calibration, Seconds
 from cv3d.calibration.seeding import SEED_MODEL, Seed, best_poses, seed_camera
 from cv3d.calibration.selection import ModelScore, choose_model, fit_candidates, refit, warp_helps
 from cv3d.calibration.solving import Solution, solve
-from cv3d.calibration.uncertainty import CameraCovariance, camera_covariance
 from cv3d.compute import torch_threads
 from cv3d.errors import EstimationError, QualityError
 from cv3d.geometry.cameras import get_model
-from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.levenberg import LmOptions
 from cv3d.geometry.robust import Loss, LossKind
 from cv3d.progress import SILENT, Progress
@@ -50,9 +36,6 @@ _LINE = 0.05
 _SELECTION_VIEWS = 60
 _FEW_VIEWS = 4
 _FEW_VIEWS_PARAMETERS = 9
-_SAME_POSE_DEG = 1.5
-_OPEN_FOCAL = 0.2
-"""Relative standard deviation of the focal length beyond which it counts as undetermined."""
 _WARP_VIEWS = 6
 _FINAL = LmOptions(max_iterations=300, relative_decrease=1e-11)
 
@@ -119,16 +102,6 @@ def calibrate_sources(
     return replace(result, seconds=Seconds(detected - began, ended - detected, ended - began))
 
 
-@dataclass
-class _Candidate:
-    """A picture on its way through the estimation."""
-
-    seen: SeenPicture
-    framing: Framing | None = None
-    reason: str = ""
-    alternatives: tuple[Framing, ...] = ()
-
-
 class _Estimator:
     """Holds the set while views are judged."""
 
@@ -137,10 +110,9 @@ class _Estimator:
         self.options = options
         self.model = model
         self.progress = progress
-        self.warnings: list[str] = []
         self.points = torch.from_numpy(self.board.points_m())
         self.extent = torch.stack([self.points[:, :2].amin(dim=0), self.points[:, :2].amax(dim=0)])
-        self.candidates = [_Candidate(seen) for seen in sightings.pictures]
+        self.candidates = [Candidate(seen) for seen in sightings.pictures]
         self.size, self.orientation = self._frame()
 
     def run(self) -> Calibration:
@@ -154,7 +126,10 @@ class _Estimator:
         scores, solution = self._choose(observations, state)
         views, observations, solution = self._add_reframed(views, observations, solution)
         views, observations, solution = self._clean_and_finish(views, observations, solution)
-        return self._result(views, observations, solution, scores)
+        finished = Finished(
+            self.board, self.size, tuple(self.candidates), tuple(views), observations, self._whole, solution, scores
+        )
+        return assemble(finished, self.options.seed)
 
     def _frame(self) -> tuple[Size, int]:
         """The common image frame; pictures in another one get their alternatives or a reason."""
@@ -176,7 +151,7 @@ class _Estimator:
                 candidate.reason = f"its size {w}x{h} differs from the others' {size[0]}x{size[1]}"
         return size, orientation
 
-    def _mark_unusable(self, candidate: _Candidate) -> bool:
+    def _mark_unusable(self, candidate: Candidate) -> bool:
         count = len(candidate.seen.detection.point_ids)
         if count == 0 or candidate.seen.size is None:
             candidate.reason = candidate.seen.detection.reason or "no board found"
@@ -186,7 +161,7 @@ class _Estimator:
             candidate.reason = "the points of the board found lie on one line"
         return not candidate.reason
 
-    def _check_enough(self, views: list[_Candidate]) -> None:
+    def _check_enough(self, views: list[Candidate]) -> None:
         if len(views) + sum(1 for c in self.candidates if c.alternatives) >= 2:
             return
         copies = [c for c in self.candidates if c.reason.startswith("a copy of")]
@@ -197,7 +172,7 @@ class _Estimator:
             )
         raise EstimationError(self._too_few(views))
 
-    def _too_few(self, views: list[_Candidate]) -> str:
+    def _too_few(self, views: list[Candidate]) -> str:
         total = len(self.candidates)
         if not views:
             reasons = [c.reason for c in self.candidates if c.reason]
@@ -207,7 +182,7 @@ class _Estimator:
             "a calibration needs at least 2, and 10 to 20 at different tilts and places to be good"
         )
 
-    def _observations(self, views: Sequence[_Candidate]) -> Observations:
+    def _observations(self, views: Sequence[Candidate]) -> Observations:
         widest = max(len(c.seen.detection.point_ids) for c in views)
         points = torch.zeros(len(views), widest, 3, dtype=torch.float64)
         pixels = torch.zeros(len(views), widest, 2, dtype=torch.float64)
@@ -222,8 +197,8 @@ class _Estimator:
         return Observations(points, pixels, seen, self.extent)
 
     def _without_strays(
-        self, views: list[_Candidate], observations: Observations, seed: Seed
-    ) -> tuple[list[_Candidate], Observations, CalibrationState]:
+        self, views: list[Candidate], observations: Observations, seed: Seed
+    ) -> tuple[list[Candidate], Observations, CalibrationState]:
         """Drop views that even the robust seed cannot place."""
         problem = solve(observations, SEED_MODEL, seed.state, self._loss(seed.scale_px), options=LmOptions(20, 1e-5))
         norms = torch.linalg.vector_norm(problem.residuals, dim=-1)
@@ -296,8 +271,8 @@ class _Estimator:
         return observations.without(judgement.outliers).select(kept), index[kept]
 
     def _add_reframed(
-        self, views: list[_Candidate], observations: Observations, solution: Solution
-    ) -> tuple[list[_Candidate], Observations, Solution]:
+        self, views: list[Candidate], observations: Observations, solution: Solution
+    ) -> tuple[list[Candidate], Observations, Solution]:
         """Let the solved camera tell how pictures of another size or orientation lie, and take those that fit."""
         waiting = [c for c in self.candidates if c.alternatives and not c.reason]
         if not waiting:
@@ -335,8 +310,8 @@ class _Estimator:
         )
 
     def _clean_and_finish(
-        self, views: list[_Candidate], observations: Observations, solution: Solution
-    ) -> tuple[list[_Candidate], Observations, Solution]:
+        self, views: list[Candidate], observations: Observations, solution: Solution
+    ) -> tuple[list[Candidate], Observations, Solution]:
         """Take out what contradicts the solution, and solve by plain least squares.
 
         Twice, as the first look is blurred by what it takes out.
@@ -344,7 +319,7 @@ class _Estimator:
         with_warp = bool((solution.state.warp != 0).any())
         whole = observations
         for _ in range(2):
-            judgement = judge_observations(whole, self._restate(whole, solution), max(self.size))
+            judgement = judge_observations(whole, restated(whole, solution), max(self.size))
             keep = [v for v in range(whole.views) if v not in judgement.bad_views]
             if len(keep) < 2:
                 raise EstimationError(
@@ -361,122 +336,6 @@ class _Estimator:
             observations = cleaned
         self._whole = whole
         return views, observations, solution
-
-    def _restate(self, observations: Observations, solution: Solution) -> Solution:
-        """The solution's residuals on every corner of `observations`, those left out of the fit included."""
-        return solve(observations, solution.model, solution.state, options=LmOptions(0))
-
-    def _result(
-        self,
-        views: list[_Candidate],
-        observations: Observations,
-        solution: Solution,
-        scores: tuple[ModelScore, ...],
-    ) -> Calibration:
-        width, height = self.size
-        state = solution.state
-        residuals = self._restate(self._whole, solution).residuals.numpy()
-        poses = state.cam_from_board().numpy()
-        position = {id(c): v for v, c in enumerate(views)}
-        used_views = [
-            self._view(c, residuals[v], observations.seen[v], poses[v])
-            if (v := position.get(id(c))) is not None
-            else self._view(c, None, None, None)
-            for c in self.candidates
-        ]
-        centre = self.points.mean(dim=0)
-        distances = torch.linalg.vector_norm(state.rotation @ centre + state.translation, dim=-1)
-        tilts = tilt(state.rotation, state.translation, centre)
-        covariance = self._covariance(solution)
-        valid = get_model(solution.model).valid_pixels(state.params, cell_centres(width, height).reshape(-1, 2))
-        covered = coverage(
-            [c.pixels[~c.outliers] for c in used_views if c.used],
-            width,
-            height,
-            valid.reshape(cell_centres(width, height).shape[:2]).numpy(),
-        )
-        holdout = next((s.holdout_rms_px for s in scores if s.model == solution.model), math.nan)
-        camera = Camera(solution.model, width, height, tuple(state.params.tolist()))
-        spread = uncertainty_map(covariance, width, height, float(distances.median()))
-        focal_share = float(covariance.params_std[0]) / abs(camera.params[0])
-        verdict = self._verdict(
-            Evidence(len(views), solution.rms_px, holdout, width, focal_share, covered, tilts, spread)
-        )
-        if verdict.level is Level.UNOBSERVABLE:
-            covariance = replace(covariance, joint=torch.full_like(covariance.joint, math.nan))
-            spread = uncertainty_map(covariance, width, height, spread.board_range)
-        if not solution.converged:
-            self.warnings.append("the solver stopped before it had fully converged")
-        return Calibration(
-            camera=camera,
-            board=self.board,
-            rms_px=solution.rms_px,
-            holdout_rms_px=holdout,
-            noise_px=solution.noise_px,
-            covariance=covariance.params_covariance.numpy(),
-            views=tuple(used_views),
-            models=scores,
-            warp=self._warp(solution),
-            uncertainty=spread,
-            coverage=covered,
-            tilt=tilts,
-            verdict=verdict,
-            seconds=Seconds(0.0, 0.0, 0.0),
-            seed=self.options.seed,
-            warnings=tuple(self.warnings),
-        )
-
-    def _view(
-        self,
-        candidate: _Candidate,
-        residuals: NDArray[np.float64] | None,
-        kept: Tensor | None,
-        pose: NDArray[np.float64] | None,
-    ) -> View:
-        detection = candidate.seen.detection
-        count = len(detection.point_ids)
-        framing = candidate.framing or AS_IS
-        return View(
-            picture=candidate.seen.picture,
-            reason=candidate.reason,
-            framing=framing,
-            point_ids=detection.point_ids,
-            pixels=framing.apply(detection.pixels),
-            residuals=np.full((count, 2), math.nan) if residuals is None else residuals[:count],
-            outliers=np.zeros(count, bool) if kept is None else ~kept[:count].numpy(),
-            cam_from_board=pose,
-        )
-
-    def _covariance(self, solution: Solution) -> CameraCovariance:
-        try:
-            return camera_covariance(solution)
-        except EstimationError as error:
-            self.warnings.append(str(error))
-            size = len(solution.state.params) + 6
-            joint = torch.full((size, size), math.nan, dtype=torch.float64)
-            return CameraCovariance(solution.model, solution.state.params, joint, solution.noise_px)
-
-    def _warp(self, solution: Solution) -> Warp | None:
-        warp = solution.state.warp
-        if not bool((warp != 0).any()):
-            return None
-        try:
-            shared = solution.system.covariance().shared * solution.noise_px**2
-            std = torch.sqrt(torch.diagonal(shared)[-len(warp) :])
-        except EstimationError:
-            std = torch.full_like(warp, math.nan)
-        a, b, c = warp.tolist()
-        sa, sb, sc = std.tolist()
-        return Warp((a, b, c), (sa, sb, sc))
-
-    def _verdict(self, evidence: Evidence) -> Verdict:
-        if evidence.tilt.spread_deg < _SAME_POSE_DEG:
-            return unobservable(
-                "the board has the same orientation in all pictures, which leaves the focal length open"
-            )
-        if not math.isfinite(evidence.focal_std_share) or evidence.focal_std_share > _OPEN_FOCAL:
-            return unobservable("the pictures do not determine the focal length")
-        return judge(evidence)
 
 
 def _nearly_collinear(points: Tensor) -> bool:
