@@ -80,6 +80,8 @@ def assemble(finished: Finished, seed: int) -> Calibration:
     """
     solution, state, (width, height) = finished.solution, finished.solution.state, finished.size
     warnings = [] if solution.converged else ["the solver stopped before it had fully converged"]
+    if not solution.inside:
+        warnings.append(f"the {solution.model} model folds within the corners seen: another model is the safer choice")
     covariance, trouble = _covariance(solution)
     warnings += trouble
     points = torch.from_numpy(finished.board.points_m())

@@ -11,7 +11,8 @@ from cv3d.calibration.problem import Observations
 from cv3d.calibration.solving import Solution
 
 _CORNER_SIGMAS = 6.0
-_VIEW_RATIO = 5.0
+_VIEW_RATIO = 8.0
+_VIEW_FLOOR_PX = 0.2
 _MIN_CORNERS = 6
 _RAYLEIGH_MEDIAN = 1.1774
 """Median length of a 2-D Gaussian vector of unit standard deviation per coordinate."""
@@ -30,16 +31,16 @@ class Judgement:
 def judge_observations(observations: Observations, solution: Solution, image_size: int) -> Judgement:
     """Find corners and views that a solution cannot explain.
 
-    A view is bad where its median residual exceeds five times the set's, a corner is wrong beyond six robust
+    A view is bad where its median residual exceeds eight times the set's, a corner is wrong beyond six robust
     standard deviations of its own view and of the set. Both have a floor in pixels, below which nothing is suspicious.
 
     Args:
         observations: corners of V views.
         solution: a robust fit to them.
-        image_size: the larger side of the image, pixels; a thousandth of it is the floor.
+        image_size: the larger side of the image, pixels; a ten-thousandth of it is the floor for corners.
     """
     norms = torch.linalg.vector_norm(solution.residuals, dim=-1)
-    floor = max(0.3, 5e-4 * image_size)
+    floor = max(0.1, 1e-4 * image_size)
     view_medians = torch.stack(
         [
             n[s].median() if bool(s.any()) else n.new_tensor(float("inf"))
@@ -47,7 +48,7 @@ def judge_observations(observations: Observations, solution: Solution, image_siz
         ]
     )
     overall = float(view_medians[torch.isfinite(view_medians)].median())
-    view_limit = max(_VIEW_RATIO * overall, 1.0, 3.0 * floor)
+    view_limit = max(_VIEW_RATIO * overall, _VIEW_FLOOR_PX)
     sigma = torch.clamp(view_medians, min=overall) / _RAYLEIGH_MEDIAN
     limit = torch.clamp(_CORNER_SIGMAS * sigma, min=floor)
     outliers = (norms > limit[:, None]) & observations.seen

@@ -52,11 +52,11 @@ def framings(size: Size, orientation: int, common: Size, common_orientation: int
         common_orientation: EXIF orientation applied in the common frame.
     """
     turns = _turns(orientation, common_orientation)
-    if turns is None:
+    if turns is None or not any(_alike(_turned(size, quarter), common) for quarter in turns):
         turns = [0] if _alike(size, common) else [1, 3]
     found: list[Framing] = []
     for quarter in turns:
-        turned = size if quarter % 2 == 0 else (size[1], size[0])
+        turned = _turned(size, quarter)
         found.extend(_scaled(rotation, common) for rotation in [_rotated(size, quarter)] if _alike(turned, common))
         if turned != common and max(abs(turned[0] - common[0]), abs(turned[1] - common[1])) <= 2:
             found.append(_rotated(size, quarter).framing("cropped by a row or column"))
@@ -81,8 +81,13 @@ def _rotated(size: Size, quarter: int) -> _Rotated:
     width, height = size
     matrices = {0: [[1, 0], [0, 1]], 1: [[0, -1], [1, 0]], 2: [[-1, 0], [0, -1]], 3: [[0, 1], [-1, 0]]}
     offsets = {0: [0, 0], 1: [height - 1, 0], 2: [width - 1, height - 1], 3: [0, width - 1]}
-    turned = size if quarter % 2 == 0 else (height, width)
-    return _Rotated(np.array(matrices[quarter], float), np.array(offsets[quarter], float), turned, quarter)
+    return _Rotated(
+        np.array(matrices[quarter], float), np.array(offsets[quarter], float), _turned(size, quarter), quarter
+    )
+
+
+def _turned(size: Size, quarter: int) -> Size:
+    return size if quarter % 2 == 0 else (size[1], size[0])
 
 
 def _scaled(rotated: _Rotated, common: Size) -> Framing:

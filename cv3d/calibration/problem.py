@@ -7,6 +7,7 @@ transform per view (blocks), perturbed on the left: `cam_from_board <- exp(rotat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from cv3d.geometry.arrow import ArrowSystem
 from cv3d.geometry.cameras.base import CameraModel
+from cv3d.geometry.cameras.brown import Brown, exact_domain_angle
 from cv3d.geometry.cameras.fit import within_bounds
 from cv3d.geometry.robust import SQUARED, Loss
 from cv3d.geometry.transforms import SO3
@@ -125,7 +127,11 @@ class CalibrationProblem:
         observed = self.observations
         basis = observed.warp_basis() if bool((state.warp != 0).any()) else None
         camera_points = _to_camera(state, observed.points, basis, slice(None))
-        return self.model.valid_points(_params_of(state, slice(None)), camera_points) | ~observed.seen
+        inside = self.model.valid_points(_params_of(state, slice(None)), camera_points)
+        if isinstance(self.model, Brown) and state.params.dim() == 1:
+            limit = math.tan(exact_domain_angle(state.params[4:].tolist()))
+            inside = inside & (torch.linalg.vector_norm(camera_points[..., :2], dim=-1) < limit * camera_points[..., 2])
+        return inside | ~observed.seen
 
     def linearize(self, state: CalibrationState) -> ArrowSystem:
         """Normal equations at `state`."""

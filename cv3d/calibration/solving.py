@@ -116,6 +116,9 @@ def start_from(
     usable = model.valid_points(start, rays)
     if sees_forward_only(model_name):
         usable = usable & (rays[:, 2] > _FORWARD)
+        if not bool(usable.all()):
+            # A polynomial fitted to a part of the rays explodes at the rest.
+            return replace(known, params=start)
     return replace(known, params=fit_model(model, rays, pixels, start, weights=usable.to(rays.dtype)).params)
 
 

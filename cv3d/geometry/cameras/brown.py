@@ -10,9 +10,11 @@ The distortion acts on image coordinates, so that models with another projection
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +30,8 @@ _COUNTS = {"brown4": 4, "brown5": 5, "brown8": 8, "brown12": 12}
 _MIN_DENOMINATOR = 1e-4
 _MIN_DETERMINANT = 1e-12
 _NEWTON_STEPS = 8
+_REAL = 1e-9
+"""Imaginary over real part up to which a root counts as real."""
 
 Jacobian2: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 """du/dx, du/dy, dv/dx, dv/dy, each (..., N)."""
@@ -171,6 +175,28 @@ def undistort(shape: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
 def domain_angle(shape: Tensor) -> Tensor:
     """Arc tangent, (..., 1), of the radius to which the radial part increases and is defined, for `shape` (..., S)."""
     return first_turning_point(lambda t: _radial_of_angle(shape, t)[1], math.atan(MAX_SLOPE), shape[..., :1])
+
+
+def exact_domain_angle(shape: Sequence[float]) -> float:
+    """As :func:`domain_angle` for one camera, from the roots of the polynomials instead of samples.
+
+    A pole that a zero of the numerator almost cancels makes a fold too narrow for any sampling; a fit has to know
+    it. Runs on the host in float64: polynomial roots need an eigenvalue solver, which not every device has.
+
+    Args:
+        shape: 4, 5, 8 or 12 coefficients in OpenCV's order.
+
+    Returns:
+        Radians; the arc tangent of the largest radius considered where there is no turning point.
+    """
+    k1, k2, _, _, k3, k4, k5, k6 = (*shape[:8], *(0.0,) * (8 - len(shape[:8])))
+    numerator = np.polynomial.Polynomial([1.0, k1, k2, k3])
+    denominator = np.polynomial.Polynomial([1.0, k4, k5, k6])
+    r2 = np.polynomial.Polynomial([0.0, 1.0])
+    slope = (numerator + 2.0 * r2 * numerator.deriv()) * denominator - 2.0 * r2 * numerator * denominator.deriv()
+    roots = np.concatenate([np.atleast_1d(p.trim().roots()) for p in (slope, denominator)])
+    real = roots.real[(np.abs(roots.imag) <= _REAL * np.abs(roots.real)) & (roots.real > 0.0)]
+    return math.atan(min(MAX_SLOPE, math.sqrt(real.min()) if len(real) else math.inf))
 
 
 def _radial(shape: Tensor, r2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
