@@ -34,8 +34,10 @@ _MIN_VIEW_CORNERS = 6
 _LINE = 0.05
 """Ratio of a point set's extents below which it counts as a line."""
 _SELECTION_VIEWS = 60
-_FEW_VIEWS = 4
+_FEW_VIEWS = 8
 _FEW_VIEWS_PARAMETERS = 9
+"""With fewer than :data:`_FEW_VIEWS` views, models of more parameters are not tried: held-out views cannot judge
+them."""
 _WARP_VIEWS = 6
 _FINAL = LmOptions(max_iterations=300, relative_decrease=1e-11)
 

@@ -36,10 +36,10 @@ _STANDARD_ERRORS = 2.0
 _NEGLIGIBLE = 2e-3
 """Relative difference of mean square errors that is no reason to prefer a model."""
 _TOLERATED = 1.04
-"""Ratio of total held-out squares up to which the view-by-view comparison decides: misfit in one or two views at the
-border raises the mean difference and its standard error alike, and would pass for noise."""
+"""Ratio of mean relative held-out errors up to which the view-by-view comparison decides: misfit in one or two views
+at the border raises the mean difference and its standard error alike, and would pass for noise."""
 _NOTHING = 1e-8
-"""Square pixels added before taking logarithms, so that perfect data compare as equal."""
+"""Square pixels a corner added before errors are divided, so that perfect data compare as equal."""
 _QUICK = LmOptions(max_iterations=30, relative_decrease=1e-6)
 _REFIT = LmOptions(max_iterations=8, relative_decrease=1e-4)
 _ROUGH = LmOptions(max_iterations=40, relative_decrease=1e-5)
@@ -149,14 +149,13 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
         sound, key=lambda name: solutions[name].rms_px * (1.0 + 0.01 * len(solutions[name].state.params))
     ):
         fitted = _view_squares(solutions[name])
-        if best and _significantly_worse(fitted, squares[best], counts):
+        if best and _significantly_worse(_relative(fitted, squares[best], counts), np.ones_like(counts)):
             continue
         squares[name] = holdout_squares(observations, solutions[name], folds)
-        best = _best(squares, counts)
+        best = _best({n: _relative(values, _typical(squares), counts) for n, values in squares.items()})
+    relative = {name: _relative(values, _typical(squares), counts) for name, values in squares.items()}
     beaten = {
-        name
-        for name in squares
-        if any(_significantly_worse(squares[name], rival, counts) for rival in squares.values())
+        name for name in relative if any(_significantly_worse(relative[name], rival) for rival in relative.values())
     }
     chosen = next((name for name in solutions if name in squares and name not in beaten), best)
     scores = []
@@ -167,7 +166,7 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
             verdict = faults[name]
         elif name == best:
             verdict = "best, but within noise"
-        elif name not in squares or (squares[name].sum() > squares[chosen].sum() and name in beaten):
+        elif name not in squares or (relative[name].sum() > relative[chosen].sum() and name in beaten):
             verdict = "worse beyond noise"
         else:
             verdict = "as good, not simpler"
@@ -201,7 +200,7 @@ def warp_helps(observations: Observations, flat: Solution, warped: Solution, rng
     counts = observations.seen.sum(dim=-1).numpy().astype(np.float64)
     without = holdout_squares(observations, flat, folds)
     with_it = holdout_squares(observations, warped, folds)
-    return _significantly_worse(without, with_it, counts)
+    return _significantly_worse(_relative(without, with_it, counts), np.ones_like(counts))
 
 
 def holdout_squares(
@@ -251,28 +250,43 @@ def _folds(views: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     return [np.sort(order[k::_FOLDS]) for k in range(min(_FOLDS, views))]
 
 
-def _best(squares: dict[str, NDArray[np.float64]], counts: NDArray[np.float64]) -> str:
-    """The model of the lowest mean logarithmic error, among those whose total is near the least."""
-    least = min(float(values.sum()) for values in squares.values())
-    sound = [name for name, values in squares.items() if float(values.sum()) <= _TOLERATED * least]
-    return min(sound, key=lambda name: float(_log_errors(squares[name], counts).mean()))
+def _typical(squares: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The middle of the models' errors in each view, (V,): how hard the view is."""
+    result: NDArray[np.float64] = np.median(np.stack(list(squares.values())), axis=0)
+    return result
 
 
-def _significantly_worse(
-    candidate: NDArray[np.float64], best: NDArray[np.float64], counts: NDArray[np.float64]
-) -> bool:
-    """Whether a model's error exceeds another's over the views by more than two standard errors.
+def _relative(
+    squares: NDArray[np.float64], reference: NDArray[np.float64], counts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Each view's error as a multiple of a reference, (V,).
 
-    Errors are compared as logarithms of each view's mean square, so that a blurred view, whose residuals are large
-    under any model, weighs no more than a sharp one.
+    A blurred view, whose residuals are large under any model, then weighs no more than a sharp one.
     """
-    if not float(candidate.sum()) <= _TOLERATED * float(best.sum()) + _NOTHING * counts.sum():
+    nothing = _NOTHING * counts
+    result: NDArray[np.float64] = (squares + nothing) / (np.where(np.isfinite(reference), reference, 0.0) + nothing)
+    return result
+
+
+def _best(relative: dict[str, NDArray[np.float64]]) -> str:
+    """The model of the lowest mean logarithmic error, among those whose mean is near the least."""
+    least = min(float(values.mean()) for values in relative.values())
+    sound = [name for name, values in relative.items() if float(values.mean()) <= _TOLERATED * least]
+    return min(sound or relative, key=lambda name: float(np.log(relative[name]).mean()))
+
+
+def _significantly_worse(candidate: NDArray[np.float64], rival: NDArray[np.float64]) -> bool:
+    """Whether a model's error exceeds a rival's beyond noise.
+
+    Either by more than two standard errors of the paired logarithmic difference over views, or in the mean by more than
+    :data:`_TOLERATED`.
+
+    Args:
+        candidate: relative errors of the model, (V,).
+        rival: relative errors of the rival, (V,).
+    """
+    if not float(candidate.mean()) <= _TOLERATED * float(rival.mean()):
         return True
-    difference = _log_errors(candidate, counts) - _log_errors(best, counts)
+    difference = np.log(candidate) - np.log(rival)
     standard_error = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
     return float(difference.mean()) > max(_STANDARD_ERRORS * standard_error, _NEGLIGIBLE)
-
-
-def _log_errors(squares: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = np.log(squares / np.maximum(counts, 1.0) + _NOTHING)
-    return result
