@@ -38,6 +38,8 @@ _NEGLIGIBLE = 2e-3
 _TOLERATED = 1.04
 """Ratio of mean relative held-out errors up to which the view-by-view comparison decides: misfit in one or two views
 at the border raises the mean difference and its standard error alike, and would pass for noise."""
+_FAILED = 2.0
+"""Ratio of total held-out squares beyond which a model has failed on some view."""
 _NOTHING = 1e-8
 """Square pixels a corner added before errors are divided, so that perfect data compare as equal."""
 _QUICK = LmOptions(max_iterations=30, relative_decrease=1e-6)
@@ -144,6 +146,7 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
     faults = {name: _fault(solution) for name, solution in solutions.items()}
     sound = [name for name in solutions if not faults[name]] or list(solutions)
     squares: dict[str, NDArray[np.float64]] = {}
+    relative: dict[str, NDArray[np.float64]] = {}
     best = ""
     for name in sorted(
         sound, key=lambda name: solutions[name].rms_px * (1.0 + 0.01 * len(solutions[name].state.params))
@@ -152,10 +155,12 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
         if best and _significantly_worse(_relative(fitted, squares[best], counts), np.ones_like(counts)):
             continue
         squares[name] = holdout_squares(observations, solutions[name], folds)
-        best = _best({n: _relative(values, _typical(squares), counts) for n, values in squares.items()})
-    relative = {name: _relative(values, _typical(squares), counts) for name, values in squares.items()}
+        relative = _contenders(squares, counts)
+        best = _best(relative)
     beaten = {
-        name for name in relative if any(_significantly_worse(relative[name], rival) for rival in relative.values())
+        name
+        for name in squares
+        if name not in relative or any(_significantly_worse(relative[name], rival) for rival in relative.values())
     }
     chosen = next((name for name in solutions if name in squares and name not in beaten), best)
     scores = []
@@ -166,7 +171,7 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
             verdict = faults[name]
         elif name == best:
             verdict = "best, but within noise"
-        elif name not in squares or (relative[name].sum() > relative[chosen].sum() and name in beaten):
+        elif name not in squares or (squares[name].sum() > squares[chosen].sum() and name in beaten):
             verdict = "worse beyond noise"
         else:
             verdict = "as good, not simpler"
@@ -248,6 +253,15 @@ def _folds(views: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
         return [np.arange(views)]
     order = rng.permutation(views)
     return [np.sort(order[k::_FOLDS]) for k in range(min(_FOLDS, views))]
+
+
+def _contenders(squares: dict[str, NDArray[np.float64]], counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Relative errors, (V,), of the models that fail on no view outright: whose total is not a multiple of the
+    least."""
+    least = min(float(values.sum()) for values in squares.values())
+    standing = {name: values for name, values in squares.items() if float(values.sum()) <= _FAILED * least}
+    standing = standing or squares
+    return {name: _relative(values, _typical(standing), counts) for name, values in standing.items()}
 
 
 def _typical(squares: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
