@@ -256,8 +256,7 @@ def _folds(views: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
 
 
 def _contenders(squares: dict[str, NDArray[np.float64]], counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Relative errors, (V,), of the models that fail on no view outright: whose total is not a multiple of the
-    least."""
+    """Relative errors, (V,), of the models that fail on no view outright: their total is near the least."""
     least = min(float(values.sum()) for values in squares.values())
     standing = {name: values for name, values in squares.items() if float(values.sum()) <= _FAILED * least}
     standing = standing or squares
