@@ -156,7 +156,8 @@ class _Estimator:
     def _mark_unusable(self, candidate: Candidate) -> bool:
         count = len(candidate.seen.detection.point_ids)
         if count == 0 or candidate.seen.size is None:
-            candidate.reason = candidate.seen.detection.reason or "no board found"
+            reason = candidate.seen.detection.reason.removeprefix(f"{candidate.seen.name}: ")
+            candidate.reason = reason or "no board found"
         elif count < _MIN_VIEW_CORNERS:
             candidate.reason = f"only {count} points of the board found"
         elif _nearly_collinear(self.points[torch.from_numpy(candidate.seen.detection.point_ids), :2]):

@@ -235,7 +235,8 @@ def judge(evidence: Evidence) -> Verdict:
         advice.append(f"add pictures ({evidence.views} are used; 10 to 20 varied ones are enough)")
     overfit = evidence.holdout_rms_px > 1.5 * evidence.rms_px
     corner, edge = evidence.uncertainty.corner, evidence.uncertainty.edge
-    known = f"a point at the image corner is known to {corner:.2f} px (1 sigma), RMS {evidence.rms_px:.3f} px"
+    where = f"known to {corner:.2f} px (1 sigma)" if math.isfinite(corner) else "not known"
+    known = f"a point at the image corner is {where}, RMS {evidence.rms_px:.3f} px"
     if not math.isfinite(corner) or evidence.focal_std_share > 0.05 or corner > 10.0 * pixel:
         return Verdict(Level.POOR, f"poor: {known}; {_join(advice)}", tuple(advice))
     if corner <= 1.0 * pixel and edge <= 0.7 * pixel and evidence.rms_px <= 1.0 * pixel and not overfit:
