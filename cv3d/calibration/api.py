@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from cv3d.errors import InputError, PictureError, UsageError
 from cv3d.media.decode import Pixels
 from cv3d.media.inputs import Pictures, find_pictures
 from cv3d.media.keyframes import pick_sharp_frames
+from cv3d.media.picture import Picture
 from cv3d.progress import SILENT, Progress
 
 MAX_FRAMES = 60
@@ -115,8 +116,6 @@ class Gathered:
 
     def annotate(self, result: Calibration) -> Calibration:
         """The result with what was noticed while reading the inputs."""
-        from dataclasses import replace
-
         return replace(result, warnings=(*self.warnings, *result.warnings)) if self.warnings else result
 
 
@@ -164,14 +163,8 @@ def inputs_digest(inputs: Sequence[str | Path], options: CalibrateOptions, max_f
     """
     found = find_pictures(list(inputs))
     parts = [cv3d.__version__, repr(options), str(max_frames)]
-    for picture in found:
+    for picture in (*found, *(Picture(video.name, video.source) for video in found.videos)):
         parts += [picture.name, _digest_or_fault(picture)]
-    for video in found.videos:
-        with video.source.open("rb") as file:
-            digest = sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        parts += [video.name, digest.hexdigest()]
     return sha256("\x1f".join(parts).encode()).hexdigest()
 
 

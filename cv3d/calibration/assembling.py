@@ -164,9 +164,9 @@ def _covariance(solution: Solution) -> tuple[CameraCovariance, list[str]]:
 
 
 def _warp(solution: Solution) -> Warp | None:
-    warp = solution.state.warp
-    if not bool((warp != 0).any()):
+    if not solution.state.bent:
         return None
+    warp = solution.state.warp
     std: Tensor = torch.full_like(warp, math.nan)
     try:
         shared = solution.system.covariance().shared * solution.noise_px**2

@@ -39,6 +39,10 @@ _FEW_VIEWS_PARAMETERS = 9
 """With fewer than :data:`_FEW_VIEWS` views, models of more parameters are not tried: held-out views cannot judge
 them."""
 _WARP_VIEWS = 6
+_CONTRADICTION = (
+    "the pictures contradict each other: no camera explains the board in two of them; "
+    "are they of one camera, with one zoom, of one flat board?"
+)
 _FINAL = LmOptions(max_iterations=300, relative_decrease=1e-11)
 
 
@@ -96,7 +100,7 @@ def calibrate_sources(
     sightings = find_board(sources, options.board, options.square_m, journal, progress, options.workers)
     detected = time.perf_counter()
     progress.start("solve")
-    estimator = _Estimator(sightings, options, model, progress)
+    estimator = _Estimator(sightings, options, model)
     with torch_threads(1):
         result = estimator.run()
     progress.finish("solve")
@@ -107,15 +111,14 @@ def calibrate_sources(
 class _Estimator:
     """Holds the set while views are judged."""
 
-    def __init__(self, sightings: BoardSightings, options: CalibrateOptions, model: str, progress: Progress) -> None:
+    def __init__(self, sightings: BoardSightings, options: CalibrateOptions, model: str) -> None:
         self.board = sightings.board
         self.options = options
         self.model = model
-        self.progress = progress
         self.points = torch.from_numpy(self.board.points_m())
         self.extent = torch.stack([self.points[:, :2].amin(dim=0), self.points[:, :2].amax(dim=0)])
         self.candidates = [Candidate(seen) for seen in sightings.pictures]
-        self.size, self.orientation = self._frame()
+        self.size = self._frame()
 
     def run(self) -> Calibration:
         """Seed, choose the model, solve, judge."""
@@ -133,7 +136,7 @@ class _Estimator:
         )
         return assemble(finished, self.options.seed)
 
-    def _frame(self) -> tuple[Size, int]:
+    def _frame(self) -> Size:
         """The common image frame; pictures in another one get their alternatives or a reason."""
         found = [c for c in self.candidates if self._mark_unusable(c)]
         if not found:
@@ -151,7 +154,7 @@ class _Estimator:
             else:
                 w, h = candidate.seen.size
                 candidate.reason = f"its size {w}x{h} differs from the others' {size[0]}x{size[1]}"
-        return size, orientation
+        return size
 
     def _mark_unusable(self, candidate: Candidate) -> bool:
         count = len(candidate.seen.detection.point_ids)
@@ -214,10 +217,7 @@ class _Estimator:
             else:
                 keep.append(v)
         if len(keep) < 2 <= len(views):
-            raise EstimationError(
-                "the pictures contradict each other: no camera explains the board in two of them; "
-                "are they of one camera, with one zoom, of one flat board?"
-            )
+            raise EstimationError(_CONTRADICTION)
         index = torch.tensor(keep)
         return [views[v] for v in keep], observations.select(index), problem.state.select(index)
 
@@ -250,7 +250,7 @@ class _Estimator:
             choice.model,
             replace(state, warp=chosen.state.warp),
             self._loss(max(scale, 0.05)),
-            with_warp=bool((chosen.state.warp != 0).any()),
+            with_warp=chosen.state.bent,
             options=_FINAL,
         )
         return choice.scores, full
@@ -304,7 +304,7 @@ class _Estimator:
         ]
         observations = self._observations(views)
         state = best_poses(observations, solution.model, solution.state.params, self._loss(typical))
-        with_warp = bool((solution.state.warp != 0).any())
+        with_warp = solution.state.bent
         state = replace(state, warp=solution.state.warp)
         return (
             views,
@@ -319,16 +319,13 @@ class _Estimator:
 
         Twice, as the first look is blurred by what it takes out.
         """
-        with_warp = bool((solution.state.warp != 0).any())
+        with_warp = solution.state.bent
         whole = observations
         for _ in range(2):
             judgement = judge_observations(whole, restated(whole, solution), max(self.size))
             keep = [v for v in range(whole.views) if v not in judgement.bad_views]
             if len(keep) < 2:
-                raise EstimationError(
-                    "the pictures contradict each other: no camera explains the board in two of them; "
-                    "are they of one camera, with one zoom, of one flat board?"
-                )
+                raise EstimationError(_CONTRADICTION)
             for v, reason in judgement.bad_views.items():
                 views[v].reason = reason
             index = torch.tensor(keep)

@@ -232,12 +232,13 @@ class _Finder:
     def _completed(self, board: Board, scans: Sequence[Scan]) -> Board:
         """A user's board with what was left open (dictionary, ratio, first marker) read off the pictures."""
         found = DETECTORS[family_of(board.type)].identify(scans)
-        if found is None or found.type is not board.type or (found.rows, found.cols) != (board.rows, board.cols):
-            swapped = (
-                found is not None and found.type is board.type and (found.cols, found.rows) == (board.rows, board.cols)
-            )
-            if found is None or not swapped or board.type not in (BoardType.CHECKERBOARD, BoardType.CIRCLES):
-                return board
+        if found is None or found.type is not board.type:
+            return board
+        sizes = [(board.rows, board.cols)]
+        if board.type in (BoardType.CHECKERBOARD, BoardType.CIRCLES):
+            sizes.append((board.cols, board.rows))
+        if (found.rows, found.cols) not in sizes:
+            return board
         return replace(
             found,
             square_m=board.square_m,

@@ -82,6 +82,11 @@ class CalibrationState:
     translation: Tensor
     """Translation of cam_from_board, (V, 3), board units."""
 
+    @property
+    def bent(self) -> bool:
+        """Whether the board is anything but flat."""
+        return bool((self.warp != 0).any())
+
     def select(self, views: Tensor) -> CalibrationState:
         """The same with the given views only."""
         return replace(self, rotation=self.rotation[views], translation=self.translation[views])
@@ -114,7 +119,7 @@ class CalibrationProblem:
     def residuals(self, state: CalibrationState) -> Tensor:
         """Projected minus observed, (V, N, 2), pixels; zero where nothing was seen."""
         observed = self.observations
-        basis = observed.warp_basis() if bool((state.warp != 0).any()) else None
+        basis = observed.warp_basis() if state.bent else None
         parts = []
         for chunk in self._chunks():
             camera_points = _to_camera(state, observed.points[chunk], None if basis is None else basis[chunk], chunk)
@@ -125,7 +130,7 @@ class CalibrationProblem:
     def inside_domain(self, state: CalibrationState) -> Tensor:
         """Which corners lie where the model is one-to-one, (V, N), bool; True where nothing was seen."""
         observed = self.observations
-        basis = observed.warp_basis() if bool((state.warp != 0).any()) else None
+        basis = observed.warp_basis() if state.bent else None
         camera_points = _to_camera(state, observed.points, basis, slice(None))
         inside = self.model.valid_points(_params_of(state, slice(None)), camera_points)
         if isinstance(self.model, Brown) and state.params.dim() == 1:
@@ -152,7 +157,7 @@ class CalibrationProblem:
         """Robust cost, and every view's own normal matrix of `[shared, pose, residual]`, (V, K + 7, K + 7)."""
         indices = self.free_indices()
         observed = self.observations
-        basis = observed.warp_basis() if self.with_warp or bool((state.warp != 0).any()) else None
+        basis = observed.warp_basis() if self.with_warp or state.bent else None
         cost = torch.zeros((), dtype=torch.float64)
         normals = []
         for chunk in self._chunks():

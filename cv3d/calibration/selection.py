@@ -218,7 +218,7 @@ def holdout_squares(
     """
     if len(folds) == 1:
         return _corner_holdout(observations, solution)
-    with_warp = bool((solution.state.warp != 0).any())
+    with_warp = solution.state.bent
     params = solution.state.params.repeat(observations.views, 1)
     warp = solution.state.warp.repeat(observations.views, 1)
     for fold in folds:
@@ -241,7 +241,7 @@ def _pose_only_squares(observations: Observations, model: str, start: Calibratio
 
 def _corner_holdout(observations: Observations, solution: Solution) -> NDArray[np.float64]:
     """With too few views to spare one: fit to every other corner, and judge on the rest."""
-    with_warp = bool((solution.state.warp != 0).any())
+    with_warp = solution.state.bent
     order = torch.cumsum(observations.seen.to(torch.int64), dim=-1)
     even = observations.seen & (order % 2 == 0)
     fitted = solve(observations.without(~even), solution.model, solution.state, with_warp=with_warp, options=_QUICK)

@@ -81,7 +81,7 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
     _remove_earlier_result(out / RESULT_FILE)
     with torch_threads(1):
         files, formats = _write_cameras(calibration, out)
-        page = calibration_page(calibration, _loader(calibration), title)
+        page = calibration_page(calibration, _Loader(calibration), title)
     atomic_write_text(out / REPORT_FILE, page)
     files.append(REPORT_FILE)
     result = calibration.as_dict()
@@ -136,7 +136,3 @@ class _Loader:
             return self._pictures[name].read_gray().array
         except PictureError:
             return None
-
-
-def _loader(calibration: Calibration) -> _Loader:
-    return _Loader(calibration)
