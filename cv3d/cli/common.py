@@ -96,7 +96,13 @@ def _print_for_person(content: RenderableType) -> None:
         return
     from rich.console import Console
 
-    Console(file=sys.stdout, highlight=False).print(content)
+    console = Console(file=sys.stdout, highlight=False)
+    if console.is_terminal:
+        console.print(content)
+    else:
+        with console.capture() as capture:
+            console.print(content)
+        print("\n".join(line.rstrip() for line in capture.get().splitlines()))
     sys.stdout.flush()
 
 

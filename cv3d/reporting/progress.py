@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -94,6 +94,8 @@ class _Stage:
     next_line: int = 1
     """Plain lines: the count at which the next line is due."""
     started: float = 0.0
+    last_line: float = 0.0
+    """Plain lines: when the last one was printed."""
 
     def due(self) -> bool:
         """Whether a line is due at the present count; plans the next one 10 % (or, unbounded, a doubling) later."""
@@ -107,12 +109,19 @@ class _Stage:
         return True
 
 
-class Lines:
-    """Plain lines: a stage's start, every 10 % of it, its end; warnings; errors. No control characters."""
+_BETWEEN_LINES_S = 2.0
 
-    def __init__(self, stream: TextIO, detail: Detail) -> None:
+
+class Lines:
+    """Plain lines: a stage's start, every 10 % of it, its end; warnings; errors. No control characters.
+
+    Two lines of one stage are at least two seconds apart, so that short stages take only their start and end.
+    """
+
+    def __init__(self, stream: TextIO, detail: Detail, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._detail = detail
+        self._clock = clock
         self._stages: dict[str, _Stage] = {}
         self._lock = threading.Lock()
 
@@ -120,17 +129,20 @@ class Lines:
         """A stage begins."""
         with self._lock:
             first = 1 if total is None else max(1, -(-total // 10))
-            self._stages[stage] = _Stage(total, next_line=first, started=time.monotonic())
+            now = self._clock()
+            self._stages[stage] = _Stage(total, next_line=first, started=now, last_line=now)
             if self._detail.steps:
                 self._print(f"{stage}: started" if total is None else f"{stage}: 0/{total}")
 
     def advance(self, stage: str, steps: int = 1) -> None:
         """`steps` further steps of `stage` are done."""
         with self._lock:
-            state = self._stages.setdefault(stage, _Stage(None, started=time.monotonic()))
+            now = self._clock()
+            state = self._stages.setdefault(stage, _Stage(None, started=now, last_line=now))
             state.done += steps
-            if not state.due() or not self._detail.steps:
+            if not self._detail.steps or now - state.last_line < _BETWEEN_LINES_S or not state.due():
                 return
+            state.last_line = now
             if state.total:
                 self._print(f"{stage}: {state.done}/{state.total} ({100 * state.done // state.total}%)")
             else:
@@ -141,7 +153,7 @@ class Lines:
         with self._lock:
             state = self._stages.pop(stage, None)
             if state is not None and self._detail.steps:
-                self._print(f"{stage}: done in {time.monotonic() - state.started:.1f} s")
+                self._print(f"{stage}: done in {self._clock() - state.started:.1f} s")
 
     def info(self, message: str) -> None:
         """A line where informational lines are wanted."""

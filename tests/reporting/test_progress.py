@@ -26,10 +26,34 @@ def run_job(progress: Progress, steps: int, total: int | None) -> None:
     progress.finish("detect")
 
 
+class Clock:
+    """A clock that moves on by a fixed step each time it is read."""
+
+    def __init__(self, step_s: float) -> None:
+        self.now = 0.0
+        self.step_s = step_s
+
+    def __call__(self) -> float:
+        self.now += self.step_s
+        return self.now
+
+
+def test_a_stage_of_less_than_two_seconds_has_only_its_start_and_end() -> None:
+    stream = io.StringIO()
+    run_job(Lines(stream, Detail(steps=True), Clock(0.01)), 100, 100)
+    assert stream.getvalue().splitlines() == ["detect: 0/100", "detect: done in 1.0 s"]
+
+
+def test_lines_of_one_stage_are_two_seconds_apart() -> None:
+    stream = io.StringIO()
+    run_job(Lines(stream, Detail(steps=True), Clock(0.0625)), 100, 100)
+    assert [line.split()[1] for line in stream.getvalue().splitlines()[1:-1]] == ["32/100", "64/100", "96/100"]
+
+
 @pytest.mark.parametrize("total", [1, 3, 7, 10, 50, 99, 1000])
 def test_plain_lines_come_every_ten_percent(total: int) -> None:
     stream = io.StringIO()
-    run_job(Lines(stream, Detail(steps=True)), total, total)
+    run_job(Lines(stream, Detail(steps=True), Clock(60.0)), total, total)
     first, *steps, last = stream.getvalue().splitlines()
     counts = [int(line.split()[1].partition("/")[0]) for line in steps]
     assert first == f"detect: 0/{total}"
@@ -42,7 +66,7 @@ def test_plain_lines_come_every_ten_percent(total: int) -> None:
 
 def test_without_a_total_plain_lines_come_at_doublings() -> None:
     stream = io.StringIO()
-    run_job(Lines(stream, Detail(steps=True)), 1000, None)
+    run_job(Lines(stream, Detail(steps=True), Clock(60.0)), 1000, None)
     assert [line for line in stream.getvalue().splitlines() if line[-1].isdigit()] == [
         f"detect: {2**power}" for power in range(10)
     ]
@@ -155,7 +179,7 @@ def test_quiet_and_verbose(style: str, quiet: bool, verbose: bool, environ: dict
     assert {word for word in ("detect", "info", "warning", "error") if word in stream.getvalue()} == words
 
 
-@pytest.mark.parametrize("make", [lambda out: Lines(out, Detail(steps=True)), JsonEvents])
+@pytest.mark.parametrize("make", [lambda out: Lines(out, Detail(steps=True), Clock(60.0)), JsonEvents])
 def test_threads_lose_no_steps_and_no_lines(make: Callable[[io.StringIO], Reporter]) -> None:
     stream = io.StringIO()
     reporter = make(stream)
