@@ -34,6 +34,10 @@ class Verb:
 
 COMMANDS: dict[str, Verb] = {
     "calibrate": Verb("cv3d.cli.calibrate:calibrate", "Calibrate a camera from pictures or a video of a board."),
+    "board": Verb("cv3d.cli.board:board", "Draw a calibration board to print, true to scale."),
+    "convert": Verb("cv3d.cli.convert:convert", "Convert camera files between tools."),
+    "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
+    "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has, what it lacks, and how to get it."),
 }
 

@@ -1,0 +1,1 @@
+"""Sheets to print: a calibration board laid out on paper, true to scale."""
