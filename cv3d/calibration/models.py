@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from cv3d.errors import UsageError
 from cv3d.geometry.cameras import MODELS
+from cv3d.geometry.cameras.splined import SplinedStereographic
 
 AUTO = "auto"
+
+SPLINED = "splined"
+"""A splined model whose grid is found from the data; one of a given grid goes by its full name."""
 
 AUTO_MODELS: tuple[str, ...] = (
     "pinhole",
@@ -22,6 +26,9 @@ AUTO_MODELS: tuple[str, ...] = (
 )
 """What `--model auto` tries, simplest first; among models of as many parameters, the more widely read first."""
 
+SPLINE_STARTS: tuple[str, ...] = ("ucm", "kannala_brandt4", "omni", "brown8")
+"""The formulas of which the best is where a spline starts, when a spline is asked for."""
+
 ALIASES: dict[str, str] = {
     "radtan": "brown4",
     "opencv": "brown5",
@@ -36,15 +43,17 @@ ALIASES: dict[str, str] = {
 
 
 def resolve_model(name: str) -> str:
-    """The model's own name for a name given by a user; `auto` stays.
+    """The model's own name for a name given by a user; `auto` and `splined` stay.
 
     Raises:
         UsageError: no model has this name.
     """
     wanted = name.strip().lower().replace("-", "_")
     resolved = ALIASES.get(wanted, wanted)
-    if resolved != AUTO and resolved not in MODELS:
-        known = ", ".join([AUTO, *AUTO_MODELS])
+    if resolved in (AUTO, SPLINED) or resolved in MODELS:
+        return resolved
+    if SplinedStereographic.from_name(resolved) is None:
+        known = ", ".join([AUTO, *AUTO_MODELS, SPLINED])
         also = ", ".join(ALIASES)
         raise UsageError(f"unknown lens model '{name}'; known: {known} (also {also})")
     return resolved

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cv3d.calibration.any_lens import is_worth_a_spline, splined_grids
 from cv3d.calibration.problem import CalibrationState, Observations
 from cv3d.calibration.solving import Solution, sees_forward_only, solve, start_from
+from cv3d.errors import EstimationError
 from cv3d.geometry.cameras import get_model
 from cv3d.geometry.levenberg import LmOptions
 from cv3d.geometry.robust import SQUARED, Loss
@@ -72,6 +74,8 @@ class Choice:
     """Fit of every candidate to all views."""
     holdout: dict[str, NDArray[np.float64]]
     """Sum of squared held-out residuals of every view, (V,), by model."""
+    folds: tuple[NDArray[np.int64], ...] = ()
+    """The views that were held out together."""
 
     @property
     def holdout_rms_px(self) -> float:
@@ -142,7 +146,7 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
         The choice with the table of all candidates.
     """
     folds = _folds(observations.views, rng)
-    counts = observations.seen.sum(dim=-1).numpy().astype(np.float64)
+    counts = _counts(observations)
     faults = {name: _fault(solution) for name, solution in solutions.items()}
     sound = [name for name in solutions if not faults[name]] or list(solutions)
     squares: dict[str, NDArray[np.float64]] = {}
@@ -157,6 +161,80 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
         squares[name] = holdout_squares(observations, solutions[name], folds)
         relative = _contenders(squares, counts)
         best = _best(relative)
+    return _judged(observations, Choice("", (), solutions, squares, tuple(folds)))
+
+
+def consider_spline(observations: Observations, choice: Choice, size: tuple[int, int]) -> Choice:
+    """Let a splined model compete where the chosen formula's residuals are systematic over the image.
+
+    It is judged on the same held-out views by the same rule, as the least simple of all candidates.
+
+    Args:
+        observations: the corners that `choice` was made with.
+        choice: the choice among formulas.
+        size: image width and height, pixels.
+
+    Returns:
+        The choice with one more row, or the same one where no spline is called for.
+    """
+    if not is_worth_a_spline(observations, choice.solutions[choice.model].residuals, size):
+        return choice
+    return _judged(observations, fit_spline(observations, choice, size))
+
+
+def fit_spline(observations: Observations, choice: Choice, size: tuple[int, int]) -> Choice:
+    """Fit splined models of ever finer grids, until a finer one lowers the held-out error no more than noise does.
+
+    Args:
+        observations: the corners that `choice` was made with.
+        choice: the choice among formulas; its model is where the spline starts.
+        size: image width and height, pixels.
+
+    Returns:
+        The same candidates and the spline of the best grid, which is the model chosen, whatever its held-out error.
+
+    Raises:
+        EstimationError: no spline fits.
+    """
+    begin, begin_model = choice.solutions[choice.model], choice.model
+    with_warp = begin.state.bent
+    fitted: tuple[Solution, NDArray[np.float64]] | None = None
+    for model in splined_grids(observations, begin.state, begin_model, size):
+        start = start_from(observations, begin.state, begin_model, model.name)
+        solution = solve(observations, model.name, start, with_warp=with_warp, options=_FULL)
+        if not math.isfinite(solution.rms_px):
+            break
+        squares = holdout_squares(observations, solution, list(choice.folds))
+        if fitted is not None:
+            relative = _relative(fitted[1], squares, _counts(observations))
+            if not _significantly_worse(relative, np.ones_like(relative)):
+                break
+        fitted = solution, squares
+    if fitted is None:
+        raise EstimationError("no splined lens model fits these pictures")
+    solution, squares = fitted
+    solutions = {**choice.solutions, solution.model: solution}
+    holdout = {**choice.holdout, solution.model: squares}
+    counts = _counts(observations)
+    score = _score(solution, squares, counts, "chosen: asked for")
+    return Choice(solution.model, (*choice.scores, score), solutions, holdout, choice.folds)
+
+
+def _score(
+    solution: Solution, squares: NDArray[np.float64] | None, counts: NDArray[np.float64], verdict: str
+) -> ModelScore:
+    holdout = math.nan if squares is None else math.sqrt(squares.sum() / counts.sum())
+    return ModelScore(solution.model, len(solution.state.params), solution.rms_px, holdout, verdict)
+
+
+def _judged(observations: Observations, candidates: Choice) -> Choice:
+    """The choice among all candidates, those with held-out errors being compared by them."""
+    counts = _counts(observations)
+    solutions, squares = candidates.solutions, candidates.holdout
+    faults = {name: _fault(solution) for name, solution in solutions.items()}
+    sound = {name: errors for name, errors in squares.items() if not faults[name]} or squares
+    relative = _contenders(sound, counts)
+    best = _best(relative)
     beaten = {
         name
         for name in squares
@@ -175,9 +253,8 @@ def choose_model(observations: Observations, solutions: dict[str, Solution], rng
             verdict = "worse beyond noise"
         else:
             verdict = "as good, not simpler"
-        holdout = math.sqrt(squares[name].sum() / counts.sum()) if name in squares else math.nan
-        scores.append(ModelScore(name, len(solution.state.params), solution.rms_px, holdout, verdict))
-    return Choice(chosen, tuple(scores), solutions, squares)
+        scores.append(_score(solution, squares.get(name), counts, verdict))
+    return Choice(chosen, tuple(scores), solutions, squares, candidates.folds)
 
 
 def _fault(solution: Solution) -> str:
@@ -194,6 +271,11 @@ def _fault(solution: Solution) -> str:
     return ""
 
 
+def _counts(observations: Observations) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = observations.seen.sum(dim=-1).numpy().astype(np.float64)
+    return result
+
+
 def _view_squares(solution: Solution) -> NDArray[np.float64]:
     result: NDArray[np.float64] = (solution.residuals**2).sum(dim=(-1, -2)).numpy()
     return result
@@ -202,7 +284,7 @@ def _view_squares(solution: Solution) -> NDArray[np.float64]:
 def warp_helps(observations: Observations, flat: Solution, warped: Solution, rng: np.random.Generator) -> bool:
     """Whether estimating the board's bending lowers the held-out error by more than noise."""
     folds = _folds(observations.views, rng)
-    counts = observations.seen.sum(dim=-1).numpy().astype(np.float64)
+    counts = _counts(observations)
     without = holdout_squares(observations, flat, folds)
     with_it = holdout_squares(observations, warped, folds)
     return _significantly_worse(_relative(without, with_it, counts), np.ones_like(counts))
@@ -303,3 +385,17 @@ def _significantly_worse(candidate: NDArray[np.float64], rival: NDArray[np.float
     difference = np.log(candidate) - np.log(rival)
     standard_error = float(difference.std(ddof=1)) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
     return float(difference.mean()) > max(_STANDARD_ERRORS * standard_error, _NEGLIGIBLE)
+
+
+def simplest_within_noise(squares: dict[str, NDArray[np.float64]], counts: NDArray[np.float64]) -> str:
+    """The first candidate that no other beats beyond noise, by the rule of :func:`choose_model`.
+
+    Args:
+        squares: sum of squared held-out residuals of every view, (V,), by candidate, simplest first.
+        counts: corners of every view, (V,).
+    """
+    relative = _contenders(squares, counts)
+    for name, errors in relative.items():
+        if not any(_significantly_worse(errors, rival) for rival in relative.values()):
+            return name
+    return _best(relative)

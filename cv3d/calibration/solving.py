@@ -11,8 +11,10 @@ from torch import Tensor
 from cv3d.calibration.problem import CalibrationProblem, CalibrationState, Observations
 from cv3d.geometry.arrow import ArrowSystem
 from cv3d.geometry.cameras import get_model
+from cv3d.geometry.cameras.base import CameraModel
 from cv3d.geometry.cameras.fit import fit_model, starting_params
-from cv3d.geometry.levenberg import LmOptions, levenberg_marquardt
+from cv3d.geometry.cameras.splined import SplinedStereographic
+from cv3d.geometry.levenberg import LmOptions, LmResult, levenberg_marquardt
 from cv3d.geometry.robust import SQUARED, Loss
 
 _FIT_POINTS = 3000
@@ -34,7 +36,7 @@ class Solution:
     count: int
     """Corners used."""
     unknowns: int
-    """Number of parameters estimated."""
+    """Number of parameters estimated from the corners; what a prior determines does not count."""
     inside: bool
     """Whether every corner used lies where the model is one-to-one."""
     iterations: int
@@ -61,7 +63,7 @@ def solve(
     free: tuple[bool, ...] | None = None,
     options: LmOptions | None = None,
 ) -> Solution:
-    """Minimise the reprojection error of one model.
+    """Minimise the reprojection error of one model, and the cost of its prior where it has one.
 
     Args:
         observations: corners of V views.
@@ -69,7 +71,7 @@ def solve(
         start: parameters of that model and V poses.
         loss: robust loss; the squared one gives the maximum-likelihood solution under Gaussian noise.
         with_warp: estimate the board's bending too.
-        free: which intrinsics may move; None: all.
+        free: which intrinsics may move; None: all, but for the affine ones of a splined model.
         options: stopping tests.
 
     Returns:
@@ -77,7 +79,7 @@ def solve(
     """
     problem = CalibrationProblem(get_model(model_name), observations, loss, free, with_warp)
     result = levenberg_marquardt(problem, start, options)
-    shared = result.system.shared.shape[0]
+    shared = result.system.shared.shape[0] - _given_by_prior(problem, result)
     return Solution(
         model=model_name,
         state=result.state,
@@ -89,6 +91,15 @@ def solve(
         iterations=result.iterations,
         converged=result.converged,
     )
+
+
+def _given_by_prior(problem: CalibrationProblem, result: LmResult[CalibrationState]) -> int:
+    """How many parameters' worth the prior contributes: the trace of H^-1 A, rounded."""
+    if not isinstance(problem.model, SplinedStereographic) or not problem.free_indices():
+        return 0
+    _, prior, _ = problem.prior_normals(result.state)
+    factor, info = torch.linalg.cholesky_ex(result.system.reduced())
+    return round(float(torch.cholesky_solve(prior, factor).trace())) if int(info) == 0 else 0
 
 
 def start_from(
@@ -112,6 +123,10 @@ def start_from(
     pixels = observations.pixels[observations.seen]
     pixels = pixels[:: max(1, len(pixels) // _FIT_POINTS)]
     rays = old.unproject(known.params, pixels)
+    if isinstance(model, SplinedStereographic):
+        weights = old.valid_pixels(known.params, pixels).to(rays.dtype)
+        start = starting_params(model, *_on_axis(old, known.params))
+        return replace(known, params=fit_model(model, rays, pixels, start, weights).params)
     start = starting_params(model, known.params[:2], known.params[2:4])
     usable = model.valid_points(start, rays)
     if sees_forward_only(model_name):
@@ -120,6 +135,16 @@ def start_from(
             # A polynomial fitted to a part of the rays explodes at the rest.
             return replace(known, params=start)
     return replace(known, params=fit_model(model, rays, pixels, start, weights=usable.to(rays.dtype)).params)
+
+
+def _on_axis(model: CameraModel, params: Tensor) -> tuple[Tensor, Tensor]:
+    """Focal lengths (2,) in effect on the optical axis and where the axis meets the image (2,), pixels.
+
+    Some models have a focal parameter that is a multiple of the former; a spline is to correct as little as possible.
+    """
+    axis = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64)
+    centre, by_point, _ = model.project_with_jacobians(params, axis)
+    return torch.diagonal(by_point[0, :, :2]).clone(), centre[0]
 
 
 def embed(params: Tensor, known_model: str, model_name: str) -> Tensor | None:

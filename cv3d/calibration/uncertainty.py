@@ -1,12 +1,10 @@
 """How sure the calibration is, as pixels over the image.
 
 The projection uncertainty is mrcal's (D. Kogan, mrcal documentation, "Projection uncertainty"): take the point that
-a pixel sees at
-some range; every estimated board pose holds that point in its own frame; perturb everything estimated, carry the point
-back to the camera by each perturbed pose, average, project with the perturbed intrinsics. The spread of that pixel
-under the covariance
-of the solution is what a user of the calibration has to expect, the freedom to trade intrinsics against poses taken
-out.
+a pixel sees at some range; every estimated board pose holds that point in its own frame; perturb everything estimated,
+carry the point back to the camera by each perturbed pose, average, project with the perturbed intrinsics. The spread of
+that pixel under the covariance of the solution is what a user of the calibration has to expect, the freedom to trade
+intrinsics against poses taken out. Where the model is a spline, poses that are known better weigh more in the average.
 """
 
 from __future__ import annotations
@@ -17,9 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cv3d.calibration.problem import POSE_SIZE
+from cv3d.calibration.problem import POSE_SIZE, free_by_default
 from cv3d.calibration.solving import Solution
+from cv3d.geometry.arrow import ArrowCovariance
 from cv3d.geometry.cameras import get_model
+from cv3d.geometry.cameras.splined import SplinedStereographic
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,19 @@ class CameraCovariance:
     def params_std(self) -> Tensor:
         """Standard deviation of every intrinsic, (P,)."""
         return torch.sqrt(torch.clamp(torch.diagonal(self.params_covariance), min=0.0))
+
+    @property
+    def focal_std_share(self) -> float:
+        """Standard deviation of the focal length in effect on the optical axis, along x, relative to it.
+
+        That of the parameter fx, but where fx is held and a surface does its work.
+        """
+        model = get_model(self.model)
+        if not isinstance(model, SplinedStereographic):
+            return float(self.params_std[0]) / abs(float(self.params[0]))
+        gradient = torch.cat([self.params.new_zeros(4), model.central_focal_gradient()[0]])
+        deviation = math.sqrt(max(float(gradient @ self.params_covariance @ gradient), 0.0))
+        return deviation / abs(1.0 + float(gradient @ self.params))
 
     def projection_covariance(self, pixels: Tensor, range_m: float = math.inf) -> Tensor:
         """Covariance of where the points seen by `pixels` project, (M, 2, 2), square pixels.
@@ -83,7 +96,7 @@ def camera_covariance(solution: Solution, free: tuple[bool, ...] | None = None) 
 
     Args:
         solution: a calibration solved with the squared loss.
-        free: the mask of free intrinsics it was solved with.
+        free: the mask of free intrinsics it was solved with; None: the model's own.
 
     Returns:
         The covariance, scaled by the residual variance.
@@ -92,9 +105,11 @@ def camera_covariance(solution: Solution, free: tuple[bool, ...] | None = None) 
         EstimationError: the views do not determine the parameters.
     """
     size = len(solution.state.params)
-    indices = [i for i in range(size) if free is None or free[i]]
+    mask = free_by_default(get_model(solution.model)) if free is None else free
+    indices = [i for i in range(size) if mask[i]]
     noise = solution.noise_px
-    full = solution.system.covariance().shared_and_mean_block() * noise**2
+    covariance = solution.system.covariance()
+    full = covariance.shared_and_mean_block(_pose_weights(covariance, solution.model)) * noise**2
     shared = solution.system.shared.shape[0]
     keep = [*range(len(indices)), *range(shared, shared + POSE_SIZE)]
     target = [*indices, *range(size, size + POSE_SIZE)]
@@ -103,3 +118,16 @@ def camera_covariance(solution: Solution, free: tuple[bool, ...] | None = None) 
         torch.tensor(keep)[:, None], torch.tensor(keep)[None, :]
     ]
     return CameraCovariance(solution.model, solution.state.params, joint, noise)
+
+
+def _pose_weights(covariance: ArrowCovariance, model_name: str) -> Tensor | None:
+    """Weights of the poses in their mean, (V,); None: all alike.
+
+    Under a spline a board at the border can turn and bend the surface beneath it alike: its pose is loose, and would
+    make the mean loose. Poses count by how well their rotation is known.
+    """
+    if not isinstance(get_model(model_name), SplinedStereographic):
+        return None
+    rotation = torch.diagonal(covariance.blocks(), dim1=-2, dim2=-1)[:, :3].sum(dim=-1)
+    weights = 1.0 / rotation.clamp(min=torch.finfo(rotation.dtype).tiny)
+    return weights / weights.sum()

@@ -76,6 +76,17 @@ class ArrowSystem:
         quadratic = quadratic + 2.0 * torch.einsum("vi,vik,k->", block_steps, self.coupling, shared_step)
         return float(-(linear + 0.5 * quadratic))
 
+    def reduced(self) -> Tensor:
+        """The Schur complement S - C^T D^-1 C, (K, K): the information about the shared parameters alone.
+
+        NaN where a block is singular.
+        """
+        factor, info = torch.linalg.cholesky_ex(self.blocks)
+        if bool((info != 0).any()):
+            return torch.full_like(self.shared, torch.nan)
+        by_coupling = torch.cholesky_solve(self.coupling, factor)
+        return self.shared - self.coupling.flatten(0, 1).T @ by_coupling.flatten(0, 1)
+
     def covariance(self) -> ArrowCovariance:
         """The inverse of H, in the parts that are ever asked for.
 
@@ -130,12 +141,21 @@ class ArrowCovariance:
         """Covariance between two different blocks, (B, B)."""
         return self._by_coupling[first] @ self.shared @ self._by_coupling[second].T
 
-    def shared_and_mean_block(self) -> Tensor:
-        """Joint covariance of the shared parameters and the mean of all blocks' parameters, (K + B, K + B)."""
+    def shared_and_mean_block(self, weights: Tensor | None = None) -> Tensor:
+        """Joint covariance of the shared parameters and the mean of all blocks' parameters, (K + B, K + B).
+
+        Args:
+            weights: of the blocks in the mean, (V,), summing to 1; None: all alike.
+        """
         count = self._by_coupling.shape[0]
-        mean_y = self._by_coupling.mean(dim=0)
+        if weights is None:
+            mean_y = self._by_coupling.mean(dim=0)
+            own = self._block_inverse.sum(dim=0) / count**2
+        else:
+            mean_y = torch.einsum("v,vbk->bk", weights, self._by_coupling)
+            own = torch.einsum("v,vbc->bc", weights * weights, self._block_inverse)
         cross = -self.shared @ mean_y.T
-        mean = self._block_inverse.sum(dim=0) / count**2 + mean_y @ self.shared @ mean_y.T
+        mean = own + mean_y @ self.shared @ mean_y.T
         return torch.cat([torch.cat([self.shared, cross], dim=1), torch.cat([cross.T, mean], dim=1)], dim=0)
 
 

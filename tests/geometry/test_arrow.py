@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -119,6 +121,25 @@ def test_joint_covariance_with_the_mean_block() -> None:
     expected = average @ torch.linalg.inv(dense(system)[0]) @ average.T
     joint = system.covariance().shared_and_mean_block()
     torch.testing.assert_close(joint, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_joint_covariance_with_a_weighted_mean() -> None:
+    system = random_system(5)
+    hessian, _ = dense(system)
+    weights = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2], dtype=torch.float64)
+    picker = torch.zeros(SHARED + BLOCK, SIZE, dtype=torch.float64)
+    picker[:SHARED, :SHARED] = torch.eye(SHARED)
+    for view in range(VIEWS):
+        picker[SHARED:, place(view)] = weights[view] * torch.eye(BLOCK, dtype=torch.float64)
+    joint = system.covariance().shared_and_mean_block(weights)
+    torch.testing.assert_close(joint, picker @ torch.linalg.inv(hessian) @ picker.T, rtol=1e-8, atol=1e-12)
+
+
+def test_the_reduced_system_is_the_inverse_of_the_shared_covariance() -> None:
+    system = random_system(6)
+    torch.testing.assert_close(torch.linalg.inv(system.reduced()), system.covariance().shared, rtol=1e-8, atol=1e-12)
+    singular = replace(system, blocks=torch.zeros_like(system.blocks))
+    assert bool(singular.reduced().isnan().all())
 
 
 def test_covariance_without_shared_parameters() -> None:

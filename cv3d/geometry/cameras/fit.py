@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from cv3d.geometry.arrow import ArrowSystem
-from cv3d.geometry.cameras.base import CameraModel
+from cv3d.geometry.cameras.base import AFFINE_NAMES, CameraModel
+from cv3d.geometry.cameras.splined import SplinedStereographic
+from cv3d.geometry.cameras.splined_normals import spline_normals
 from cv3d.geometry.levenberg import LmOptions, levenberg_marquardt
 
 
@@ -32,6 +34,8 @@ def fit_model(
 ) -> ModelFit:
     """The parameters with which `model` sends `rays` closest to `pixels`, in the least-squares sense.
 
+    A splined model keeps the affine parameters it starts with, and its prior takes part.
+
     Args:
         model: the model to fit.
         rays: viewing directions, (N, 3).
@@ -44,7 +48,11 @@ def fit_model(
         Parameters and the error of every ray.
     """
     weights = torch.ones_like(rays[:, 0]) if weights is None else weights
-    problem = _RayProblem(model, rays, pixels, weights)
+    problem: _SplineRayProblem | _RayProblem
+    if isinstance(model, SplinedStereographic):
+        problem = _SplineRayProblem(model, rays, pixels, weights)
+    else:
+        problem = _RayProblem(model, rays, pixels, weights)
     result = levenberg_marquardt(problem, start, LmOptions(max_iterations=max_iterations, relative_decrease=1e-9))
     errors = torch.linalg.vector_norm(model.project(result.state, rays) - pixels, dim=-1)
     return ModelFit(result.state, errors)
@@ -79,15 +87,39 @@ class _RayProblem:
         root = torch.sqrt(self.weights)[:, None]
         residual = (root * (pixels - self.pixels)).reshape(-1)
         jacobian = (root[..., None] * by_params).reshape(-1, by_params.shape[-1])
-        size = jacobian.shape[-1]
-        return ArrowSystem(
-            cost=float(0.5 * residual @ residual),
-            shared=jacobian.T @ jacobian,
-            shared_gradient=jacobian.T @ residual,
-            blocks=residual.new_zeros(0, 1, 1),
-            block_gradients=residual.new_zeros(0, 1),
-            coupling=residual.new_zeros(0, 1, size),
-        )
+        return _without_blocks(0.5 * residual @ residual, jacobian.T @ jacobian, jacobian.T @ residual)
 
     def retract(self, state: Tensor, shared_step: Tensor, block_steps: Tensor) -> Tensor:
         return within_bounds(self.model, state + shared_step)
+
+
+@dataclass(frozen=True)
+class _SplineRayProblem:
+    model: SplinedStereographic
+    rays: Tensor
+    pixels: Tensor
+    weights: Tensor
+
+    def linearize(self, state: Tensor) -> ArrowSystem:
+        local = self.model.project_locally(state, self.rays[None])
+        root = torch.sqrt(self.weights)[None]
+        residual = root[..., None] * (local.pixels - self.pixels)
+        products = spline_normals(local, state[:2], root, residual[..., None], self.model.nx * self.model.ny)
+        prior, shape = self.model.prior_precision(), state[len(AFFINE_NAMES) :]
+        cost = 0.5 * ((residual * residual).sum() + shape @ prior @ shape)
+        return _without_blocks(cost, products.shape + prior, products.other[0, :, 0] + prior @ shape)
+
+    def retract(self, state: Tensor, shared_step: Tensor, block_steps: Tensor) -> Tensor:
+        return torch.cat([state[: len(AFFINE_NAMES)], state[len(AFFINE_NAMES) :] + shared_step])
+
+
+def _without_blocks(cost: Tensor, matrix: Tensor, gradient: Tensor) -> ArrowSystem:
+    none = gradient.new_zeros(0, 1)
+    return ArrowSystem(
+        cost=float(cost),
+        shared=matrix,
+        shared_gradient=gradient,
+        blocks=none[..., None],
+        block_gradients=none,
+        coupling=gradient.new_zeros(0, 1, len(gradient)),
+    )

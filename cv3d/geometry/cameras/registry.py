@@ -10,6 +10,7 @@ from cv3d.geometry.cameras.double_sphere import DoubleSphere
 from cv3d.geometry.cameras.kannala_brandt import KannalaBrandt4
 from cv3d.geometry.cameras.omni import Omnidirectional
 from cv3d.geometry.cameras.pinhole import Pinhole
+from cv3d.geometry.cameras.splined import SplinedStereographic
 from cv3d.geometry.cameras.unified import ExtendedUnified, Unified
 
 MODELS: dict[str, CameraModel] = {
@@ -25,15 +26,22 @@ MODELS: dict[str, CameraModel] = {
     "double_sphere": DoubleSphere(),
     "division": Division(),
 }
+"""The models without a configuration."""
 
 
 def get_model(name: str) -> CameraModel:
-    """The camera model of the given name.
+    """The camera model of the given name, always the same instance.
+
+    The name of a splined model carries its configuration, `splined_stereographic_o3_30x20_fov150` being the cubic one
+    of 30 by 20 control points that covers 150 degrees.
 
     Raises:
         UsageError: no model has this name.
     """
-    try:
+    if name in MODELS:
         return MODELS[name]
-    except KeyError:
-        raise UsageError(f"unknown camera model '{name}'; known models: {', '.join(MODELS)}") from None
+    splined = SplinedStereographic.from_name(name)
+    if splined is None:
+        known = ", ".join([*MODELS, "splined_stereographic_o3_30x20_fov150 (order, control points, degrees)"])
+        raise UsageError(f"unknown camera model '{name}'; known models: {known}")
+    return splined
