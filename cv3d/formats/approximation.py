@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import torch
+import math
+from dataclasses import dataclass
 
 from cv3d.errors import FormatError
 from cv3d.formats import CameraFormat
-from cv3d.geometry.cameras import get_model
+from cv3d.formats.camera_file import WORST_PX
+from cv3d.formats.sights import sights_of_camera
+from cv3d.formats.stand_ins import best, stand_ins
 from cv3d.geometry.cameras.camera import Camera
-from cv3d.geometry.cameras.fit import fit_model, starting_params
+from cv3d.geometry.cameras.rig import Rig, RigCamera
 
-_STAND_INS = ("brown4", "brown5", "brown8", "kannala_brandt4")
-_GRID = (40, 30)
-_WORST_PX = 2.0
-"""A stand-in that is off by more than this anywhere in the image is not written."""
+
+@dataclass(frozen=True)
+class SaidCamera:
+    """A camera in terms of a format."""
+
+    camera: Camera
+    """What the file holds."""
+    rms_px: float
+    """RMS difference of the two cameras' projections over the image, pixels; 0 where it is the camera itself."""
+    max_px: float
+    """Largest difference, pixels."""
+    share: float
+    """The share of the image that this was judged on: where the camera's own model is valid, and what was asked for."""
 
 
 @dataclass(frozen=True)
 class WrittenCamera:
-    """The text of a camera file, and how true it is."""
+    """The content of a camera file, and how true it is."""
 
-    text: str
+    data: bytes
+    """The file."""
     model: str
     """The model that the file holds."""
     rms_px: float
@@ -31,50 +42,67 @@ class WrittenCamera:
     max_px: float
     """Largest difference, pixels."""
 
+    @property
+    def text(self) -> str:
+        """The file as text; it has to be one."""
+        return self.data.decode("utf-8")
 
-def write_camera(camera: Camera, camera_format: CameraFormat) -> WrittenCamera:
+
+def write_camera(
+    camera: Camera, camera_format: CameraFormat, allow_error_px: float = WORST_PX, within: float = 1.0
+) -> WrittenCamera:
     """The camera in a format; exactly where the format knows its model, else as the closest model that it knows.
 
     Args:
         camera: the camera.
-        camera_format: one of `cv3d.formats.CAMERA_FORMATS`.
+        camera_format: one of `cv3d.formats.FORMATS`.
+        allow_error_px: how far a stand-in may be off anywhere in the image, pixels.
+        within: the middle part of width and height that counts for a stand-in, 0 to 1.
 
     Returns:
-        The text with its fit error over the image.
+        The file with its fit error over the image.
 
     Raises:
         FormatError: no model that the format knows comes near this camera.
     """
+    said = say(camera, camera_format, allow_error_px, within)
+    return WrittenCamera(_encode(said.camera, camera_format), said.camera.model, said.rms_px, said.max_px)
+
+
+def say(camera: Camera, camera_format: CameraFormat, allow_error_px: float, within: float) -> SaidCamera:
+    """The camera as the format can say it; arguments and errors as of :func:`write_camera`."""
     try:
-        return WrittenCamera(camera_format.dumps(camera), camera.model, 0.0, 0.0)
+        _encode(camera, camera_format)
     except FormatError as refusal:
-        written = [w for name in _STAND_INS if (w := _stand_in(camera, camera_format, name)) is not None]
-        close = [w for w in written if w.max_px <= _WORST_PX]
-        if close:
-            return min(close, key=lambda w: w.rms_px)
-        nearest = (
-            f"; the nearest stand-in, {min(written, key=lambda w: w.rms_px).model}, is too far off" if written else ""
-        )
-        raise FormatError(f"{refusal}{nearest}") from refusal
+        return _stand_in(camera, camera_format, refusal, allow_error_px, within)
+    return SaidCamera(camera, 0.0, 0.0, 1.0)
 
 
-def _stand_in(camera: Camera, camera_format: CameraFormat, name: str) -> WrittenCamera | None:
-    """The camera refitted as model `name`; None where the format does not know that either."""
-    x = torch.linspace(0, camera.width - 1, _GRID[0], dtype=torch.float64)
-    y = torch.linspace(0, camera.height - 1, _GRID[1], dtype=torch.float64)
-    pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
-    params = torch.tensor(camera.params, dtype=torch.float64)
-    pixels = pixels[camera.lens.valid_pixels(params, pixels)]
-    rays = camera.lens.unproject(params, pixels)
-    model = get_model(name)
-    if name != "kannala_brandt4" and bool((rays[:, 2] < 0.1).any()):
-        return None
-    fit = fit_model(model, rays, pixels, starting_params(model, params[:2], params[2:4]), max_iterations=100)
-    if not bool(torch.isfinite(fit.params).all()) or not bool(model.valid_points(fit.params, rays).all()):
-        return None
-    stand_in = replace(camera, model=name, params=tuple(fit.params.tolist()))
+def _encode(camera: Camera, camera_format: CameraFormat) -> bytes:
+    return camera_format.encode(Rig((RigCamera("camera", camera),)))
+
+
+def _can_encode(camera: Camera, camera_format: CameraFormat) -> bool:
     try:
-        text = camera_format.dumps(stand_in)
+        _encode(camera, camera_format)
     except FormatError:
-        return None
-    return WrittenCamera(text, name, float(torch.sqrt((fit.errors**2).mean())), float(fit.errors.max()))
+        return False
+    return True
+
+
+def _stand_in(
+    camera: Camera, camera_format: CameraFormat, refusal: FormatError, allow_error_px: float, within: float
+) -> SaidCamera:
+    sights = sights_of_camera(camera, within)
+    if sights.share == 0.0:
+        raise FormatError(f"{refusal}; and the camera itself sees nothing: its model is not valid in its image")
+    found = stand_ins(sights, camera_format.models, lambda candidate: _can_encode(candidate, camera_format))
+    if not found:
+        raise FormatError(f"{refusal}; none of these sees as wide as this camera")
+    chosen = best(found)
+    if chosen.max_px > allow_error_px:
+        raise FormatError(
+            f"{refusal}; the nearest, {chosen.camera.model}, is too far off: {chosen.max_px:.3g} px at worst, "
+            f"{chosen.rms_px:.2g} px RMS; --allow-error {math.ceil(chosen.max_px)}px writes it all the same"
+        )
+    return SaidCamera(chosen.camera, chosen.rms_px, chosen.max_px, sights.share)

@@ -48,12 +48,21 @@ def loads_with_extra(text: str, source: str = "") -> tuple[Camera, dict[str, obj
     """As :func:`loads`, with the further top-level fields."""
     try:
         parsed = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{source}: not readable as JSON: {error}".removeprefix(": ")) from error
     fields = Fields(parsed, source)
     schema = fields.text("schema")
     if schema != SCHEMA:
         fields.fail(f"field 'schema' is '{schema}'; this version of cv3d reads '{SCHEMA}'")
+    return read_camera_fields(fields), {key: fields.raw(key) for key in fields.names() if key not in _OWN_FIELDS}
+
+
+def read_camera_fields(fields: Fields) -> Camera:
+    """The camera of the fields model, width, height and params.
+
+    Raises:
+        FormatError: one of them is missing or not what it should be.
+    """
     model = fields.text("model")
     try:
         names = get_model(model).param_names
@@ -63,5 +72,4 @@ def loads_with_extra(text: str, source: str = "") -> tuple[Camera, dict[str, obj
     if unknown := [name for name in params.names() if name not in names]:
         fields.fail(f"field 'params' holds {', '.join(unknown)}, which camera model '{model}' does not have")
     values = [params.number(name) for name in names]
-    camera = fields.camera(model, fields.integer("width"), fields.integer("height"), values)
-    return camera, {key: fields.raw(key) for key in fields.names() if key not in _OWN_FIELDS}
+    return fields.camera(model, fields.integer("width"), fields.integer("height"), values)

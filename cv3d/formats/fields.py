@@ -25,6 +25,10 @@ class Fields:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
+    def with_entries(self, entries: Mapping[object, object] | Mapping[str, object]) -> Fields:
+        """Other entries of the same file."""
+        return Fields(entries, self._source, self._path)
+
     def names(self) -> list[str]:
         """Names of the entries, in the file's order."""
         return [str(key) for key in self._entries]
@@ -33,9 +37,20 @@ class Fields:
         """Raise a :class:`FormatError` that names the file."""
         raise FormatError(f"{self._source}: {message}" if self._source else message)
 
+    def is_part(self, key: str) -> bool:
+        """Whether `key` holds named fields."""
+        return isinstance(self._value(key), Mapping)
+
     def part(self, key: str) -> Fields:
         """The entries below `key`."""
         return Fields(self._value(key), self._source, f"{self._path}{key}.")
+
+    def parts(self, key: str) -> list[Fields]:
+        """The entries of every item of the list `key`."""
+        value = self._value(key)
+        if not isinstance(value, list):
+            self.fail(f"field '{self._path}{key}' should be a list, but is {value!r}")
+        return [Fields(item, self._source, f"{self._path}{key}[{index}].") for index, item in enumerate(value)]
 
     def raw(self, key: str) -> object:
         """The value as parsed."""
@@ -70,6 +85,36 @@ class Fields:
             self.fail(f"field '{self._path}{key}' should hold {wanted} numbers, but holds {len(items)}")
         return tuple(self._number(item, key) for item in items)
 
+    def size(self, width: str, height: str, given: tuple[int, int] | None) -> tuple[int, int]:
+        """Width and height of the pictures: of the two fields, or as `given` where the file has neither.
+
+        Raises:
+            FormatError: neither says it, or they contradict each other.
+        """
+        if width not in self and height not in self:
+            return self.missing_size(given)
+        return self.agreed_size((self.integer(width), self.integer(height)), given)
+
+    def missing_size(self, given: tuple[int, int] | None) -> tuple[int, int]:
+        """The size that was `given` for a file that does not say it.
+
+        Raises:
+            FormatError: none was given.
+        """
+        if given is None:
+            self.fail("does not say how large the pictures are; give it with --size WIDTHxHEIGHT")
+        return given
+
+    def agreed_size(self, said: tuple[int, int], given: tuple[int, int] | None) -> tuple[int, int]:
+        """The size that the file says, which has to be the one `given`, if any.
+
+        Raises:
+            FormatError: it is another.
+        """
+        if given is not None and said != given:
+            self.fail(f"is for pictures of {said[0]}x{said[1]}, not {given[0]}x{given[1]} as --size says")
+        return said
+
     def camera(self, model: str, width: int, height: int, params: Sequence[float]) -> Camera:
         """The camera, with this file named should it be no valid one."""
         try:
@@ -102,7 +147,7 @@ def parse_yaml(text: str, source: str, loader: type[yaml.SafeLoader] = yaml.Safe
     """
     try:
         return Fields(yaml.load(text, loader), source)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f" (line {line + 1})" if line is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -118,8 +163,3 @@ def exact(number: float) -> str:
 def exact_list(numbers: Sequence[float]) -> str:
     """A flow sequence of YAML, "[1.0, 2.0]"."""
     return "[" + ", ".join(exact(number) for number in numbers) + "]"
-
-
-def cannot_say(camera: Camera, tool: str, models: Sequence[str]) -> FormatError:
-    """The error for a camera whose model a format does not have."""
-    return FormatError(f"{tool} has no camera model for '{camera.model}'; it can say {', '.join(models)}")

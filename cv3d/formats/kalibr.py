@@ -1,7 +1,9 @@
 """Kalibr's camchain.yaml. Pixel origin: the centre of the top-left pixel, as in cv3d.
 
-Kalibr names a projection (`camera_model`) and a distortion on top of it, and puts the projection's own parameters
-before the focal lengths: omni xi fu fv pu pv; ds xi alpha fu fv pu pv; eucm alpha beta fu fv pu pv.
+Kalibr (its wiki, "yaml formats" and "supported models") names a projection (`camera_model`) and a distortion on top of
+it, and puts the projection's own parameters before the focal lengths: omni xi fu fv pu pv; ds xi alpha fu fv pu pv;
+eucm alpha beta fu fv pu pv. `T_cn_cnm1` takes points of the camera before to this one: it is cam_n_from_cam_n-1, in
+metres. `cam_overlaps` lists the cameras that share a view with this one.
 
 Its omni divides by z + xi d, where cv3d's `ucm` divides by alpha d + (1 - alpha) z, which is (1 - alpha) (z + xi d)
 with xi = alpha / (1 - alpha). So its focal lengths are cv3d's divided by 1 - alpha.
@@ -10,11 +12,21 @@ with xi = alpha / (1 - alpha). So its focal lengths are cv3d's divided by 1 - al
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cv3d.errors import FormatError
-from cv3d.formats.fields import Fields, cannot_say, exact_list, parse_yaml
+from cv3d.formats.camera_file import CameraFile, ReadOptions, StandIn
+from cv3d.formats.content import Content
+from cv3d.formats.fields import Fields, exact_list, parse_yaml
+from cv3d.formats.foreign_lens import read_foreign
+from cv3d.formats.foreign_projections import project_fov
+from cv3d.formats.poses import read_transform
 from cv3d.geometry.cameras.camera import Camera
+from cv3d.geometry.cameras.rig import Rig, RigCamera
 
 _NAMES_OF_MODEL = {
     "pinhole": ("pinhole", "none"),
@@ -27,75 +39,86 @@ _NAMES_OF_MODEL = {
 }
 """camera_model and distortion_model of each of cv3d's models that Kalibr has."""
 _MODEL_OF_NAMES = {names: model for model, names in _NAMES_OF_MODEL.items()}
+_SYNONYMS = {"equi": "equidistant", "fisheye": "equidistant", "radial-tangential": "radtan", "": "none"}
+_FOV = ("pinhole", "fov")
 _OWN_COUNT = {"pinhole": 0, "omni": 1, "eucm": 2, "ds": 2}
-_COEFFICIENT_COUNT = {"none": 0, "radtan": 4, "equidistant": 4}
+_COEFFICIENT_COUNT = {"none": 0, "radtan": 4, "equidistant": 4, "fov": 1}
+MODELS = tuple(_NAMES_OF_MODEL)
 
 
-def dumps(camera: Camera, topic: str = "/cam0/image_raw") -> str:
-    """The text of a camchain of one camera.
-
-    Args:
-        camera: the camera.
-        topic: its `rostopic`.
+def encode(rig: Rig) -> bytes:
+    """A camchain; its cameras are cam0, cam1…, their own names being in `rostopic`.
 
     Raises:
-        FormatError: Kalibr has no such model.
-    """
-    return dumps_chain({"cam0": camera}, {"cam0": topic})
-
-
-def dumps_chain(cameras: Mapping[str, Camera], topics: Mapping[str, str]) -> str:
-    """The text of a camchain of several cameras, without their relative poses.
-
-    Args:
-        cameras: by their names in the file, "cam0", "cam1"…
-        topics: the `rostopic` of each.
-
-    Raises:
-        FormatError: Kalibr has no model for one of them.
+        FormatError: a `ucm` camera has no equal there.
     """
     lines = []
-    for name, camera in cameras.items():
-        camera_model, distortion_model, intrinsics, coefficients = _to_kalibr(camera)
+    overlaps = _overlaps(rig)
+    for index, one in enumerate(rig.cameras):
+        camera_model, distortion_model, intrinsics, coefficients = _to_kalibr(one.camera)
+        lines.append(f"cam{index}:")
+        if index > 0 and rig.is_posed:
+            lines.append("  T_cn_cnm1:")
+            lines += [f"  - {exact_list(row)}" for row in rig.cam_from_cam(index, index - 1).tolist()]
         lines += [
-            f"{name}:",
+            f"  cam_overlaps: {json.dumps(overlaps[index])}",
             f"  camera_model: {camera_model}",
-            f"  intrinsics: {exact_list(intrinsics)}",
-            f"  distortion_model: {distortion_model}",
             f"  distortion_coeffs: {exact_list(coefficients)}",
-            f"  resolution: [{camera.width}, {camera.height}]",
-            f"  rostopic: {json.dumps(topics[name])}",
+            f"  distortion_model: {distortion_model}",
+            f"  intrinsics: {exact_list(intrinsics)}",
+            f"  resolution: [{one.camera.width}, {one.camera.height}]",
+            f"  rostopic: {json.dumps(f'/{one.name}/image_raw')}",
         ]
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode()
 
 
-def loads(text: str, source: str = "") -> Camera:
-    """The camera of a camchain of one camera.
-
-    Raises:
-        FormatError: it holds several cameras, a field is missing, or cv3d has no model for its pair of models.
-    """
-    cameras = loads_chain(text, source)
-    if len(cameras) != 1:
-        where = f"{source}: " if source else ""
-        raise FormatError(f"{where}holds {len(cameras)} cameras ({', '.join(cameras)}) where one is expected")
-    return next(iter(cameras.values()))
-
-
-def loads_chain(text: str, source: str = "") -> dict[str, Camera]:
-    """All cameras of a camchain by their names, in the file's order; their relative poses are not read.
+def decode(content: Content, options: ReadOptions) -> CameraFile:
+    """The cameras of a camchain by their names, in the file's order, with their poses as far as the chain has them.
 
     Raises:
         FormatError: a field is missing, or cv3d has no model for a pair of models.
     """
-    fields = parse_yaml(text, source)
-    return {name: _from_kalibr(fields.part(name)) for name in fields.names()}
+    if content.text is None:
+        raise FormatError(f"{content.source}: not readable as YAML: it is no text")
+    fields = parse_yaml(content.text, content.source)
+    cameras: list[RigCamera] = []
+    stand_ins: dict[str, StandIn] = {}
+    pose: NDArray[np.float64] | None = np.eye(4) if len(fields.names()) > 1 else None
+    for name in fields.names():
+        part = fields.part(name)
+        camera, stand_in = _from_kalibr(part, content.source, options)
+        if stand_in is not None:
+            stand_ins[name] = stand_in
+        if cameras:
+            pose = _step(part) @ pose if pose is not None and "T_cn_cnm1" in part else None
+        cameras.append(RigCamera(name, camera, pose))
+    if not cameras:
+        fields.fail("holds no camera")
+    return CameraFile(Rig(tuple(cameras)), "kalibr", stand_ins)
+
+
+def _step(part: Fields) -> NDArray[np.float64]:
+    return read_transform(part, "T_cn_cnm1", part.numbers("T_cn_cnm1", 16, 12))
+
+
+def _overlaps(rig: Rig) -> list[list[int]]:
+    """For each camera the others whose cones of view meet its own; all, where poses are not known."""
+    count = len(rig.cameras)
+    if not rig.is_posed:
+        return [[other for other in range(count) if other != index] for index in range(count)]
+    half = [0.5 * one.camera.field_of_view()[2] for one in rig.cameras]
+    meets = [
+        [
+            np.arccos(np.clip(rig.cam_from_cam(index, other)[2, 2], -1.0, 1.0)) < half[index] + half[other]
+            for other in range(count)
+        ]
+        for index in range(count)
+    ]
+    return [[other for other in range(count) if other != index and meets[index][other]] for index in range(count)]
 
 
 def _to_kalibr(camera: Camera) -> tuple[str, str, Sequence[float], Sequence[float]]:
     """camera_model, distortion_model, intrinsics and distortion_coeffs."""
-    if camera.model not in _NAMES_OF_MODEL:
-        raise cannot_say(camera, "Kalibr", list(_NAMES_OF_MODEL))
     camera_model, distortion_model = _NAMES_OF_MODEL[camera.model]
     affine, shape = camera.params[:4], camera.shape
     own_count = _OWN_COUNT[camera_model]
@@ -104,35 +127,45 @@ def _to_kalibr(camera: Camera) -> tuple[str, str, Sequence[float], Sequence[floa
         if alpha >= 1.0:
             raise FormatError(f"Kalibr's omni model has no equal of 'ucm' with alpha = {alpha!r}: it needs alpha < 1")
         fx, fy, cx, cy = affine
-        return (
-            camera_model,
-            distortion_model,
-            (alpha / (1.0 - alpha), fx / (1.0 - alpha), fy / (1.0 - alpha), cx, cy),
-            (),
-        )
+        intrinsics = (alpha / (1.0 - alpha), fx / (1.0 - alpha), fy / (1.0 - alpha), cx, cy)
+        return camera_model, distortion_model, intrinsics, ()
     return camera_model, distortion_model, (*shape[:own_count], *affine), shape[own_count:]
 
 
-def _from_kalibr(fields: Fields) -> Camera:
-    camera_model, distortion_model = fields.text("camera_model"), fields.text("distortion_model")
-    if (camera_model, distortion_model) not in _MODEL_OF_NAMES:
-        known = ", ".join(f"{a}-{b}" for a, b in _MODEL_OF_NAMES)
-        fields.fail(f"cv3d has no model for Kalibr's {camera_model}-{distortion_model}; it reads {known}")
-    model = _MODEL_OF_NAMES[camera_model, distortion_model]
+def _from_kalibr(fields: Fields, source: str, options: ReadOptions) -> tuple[Camera, StandIn | None]:
+    camera_model = fields.text("camera_model")
+    distortion = fields.text("distortion_model") if "distortion_model" in fields else "none"
+    distortion = _SYNONYMS.get(distortion.lower(), distortion.lower())
+    names = (camera_model, distortion)
+    if names not in _MODEL_OF_NAMES and names != _FOV:
+        known = ", ".join(f"{a}-{b}" for a, b in [*_MODEL_OF_NAMES, _FOV])
+        fields.fail(f"cv3d has no model for Kalibr's {camera_model}-{distortion}; it reads {known}")
     own_count = _OWN_COUNT[camera_model]
     intrinsics = fields.numbers("intrinsics", own_count + 4)
     own, affine = intrinsics[:own_count], intrinsics[own_count:]
-    count = _COEFFICIENT_COUNT[distortion_model]
+    count = _COEFFICIENT_COUNT[distortion]
     coefficients = fields.numbers("distortion_coeffs", count) if count else ()
-    width, height = fields.numbers("resolution", 2)
-    if width != int(width) or height != int(height):
-        fields.fail("field 'resolution' should hold whole numbers")
+    if not count and "distortion_coeffs" in fields and any(fields.numbers("distortion_coeffs")):
+        fields.fail("contradicts itself: 'distortion_model' is none, but there are distortion_coeffs")
+    width, height = _size(fields, options)
+    if names == _FOV:
+        fields.camera("pinhole", width, height, affine)
+        project = partial(project_fov, (*affine, *coefficients))
+        return read_foreign(project, width, height, "pinhole-fov", source, options)
+    model = _MODEL_OF_NAMES[names]
     if model == "ucm":
         (xi,) = own
         if xi <= -0.5:
             fields.fail(f"an omni camera with xi = {xi!r} has no equal in cv3d: it needs xi > -0.5")
         fx, fy, cx, cy = affine
-        return fields.camera(
-            model, int(width), int(height), (fx / (1.0 + xi), fy / (1.0 + xi), cx, cy, xi / (1.0 + xi))
-        )
-    return fields.camera(model, int(width), int(height), (*affine, *own, *coefficients))
+        affine, own = (fx / (1.0 + xi), fy / (1.0 + xi), cx, cy), (xi / (1.0 + xi),)
+    return fields.camera(model, width, height, (*affine, *own, *coefficients)), None
+
+
+def _size(fields: Fields, options: ReadOptions) -> tuple[int, int]:
+    if "resolution" not in fields:
+        return fields.missing_size(options.size)
+    width, height = fields.numbers("resolution", 2)
+    if width != int(width) or height != int(height):
+        fields.fail("field 'resolution' should hold whole numbers")
+    return fields.agreed_size((int(width), int(height)), options.size)

@@ -1,0 +1,236 @@
+"""A camera said as another model: the closest of several models to a given mapping between pixels and rays.
+
+Each model is fitted from several starts, from the paraxial focal length and, where the lens is wide, over a field
+that grows from the axis outwards, because a polynomial that starts from nothing at the border ends in a fold. All
+models of `ucm`'s family share the pinhole's paraxial magnification up to a factor that is known. A splined model,
+which can be anything smooth, is tried where none of these is close.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cv3d.formats.sights import Sights
+from cv3d.geometry.cameras.base import CameraModel
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.geometry.cameras.fit import fit_model, starting_params, within_bounds
+from cv3d.geometry.cameras.registry import get_model
+from cv3d.geometry.cameras.splined import SplinedStereographic
+
+CANDIDATES = (
+    "pinhole",
+    "ucm",
+    "division",
+    "eucm",
+    "double_sphere",
+    "brown4",
+    "kannala_brandt4",
+    "brown5",
+    "omni",
+    "brown8",
+    "brown12",
+)
+"""Models that can stand in, simpler ones first."""
+SPLINED = "splined_stereographic_*"
+"""Stands for the splined models of any size."""
+_FEWEST = 40
+"""Sights below which there is nothing to fit to."""
+_ITERATIONS = 100
+_FIELDS_DEG = (25.0, 50.0, 75.0)
+"""Where the growing field of view stops on its way outwards."""
+_PERSPECTIVE = frozenset(["pinhole", "brown4", "brown5", "brown8", "brown12"])
+_STEPS = ("brown4", "brown5", "brown8")
+"""Models whose fits are where larger ones of their family start."""
+_MIN_DEPTH = math.cos(math.radians(85.0))
+"""A model that divides by z is not fitted to rays further off the axis."""
+_STRAIGHT_BACK = math.cos(math.radians(165.0))
+_SPLINE_ITERATIONS = 8
+_PARAXIAL = math.radians(12.0)
+_CLOSE_PX = 0.02
+"""A splined model, of hundreds of parameters, is not tried where another is this close everywhere."""
+_SPLINE_KNOTS = 24
+_SPLINE_ORDER = 3
+_SPLINE_FOLLOWS = 1e3
+"""Weight of the sights against the prior that keeps a spline smooth: there is no noise to smooth away."""
+_SIMPLER = 1.25
+_ALIKE_PX = 2e-3
+"""A simpler model is preferred where it is no worse than this times, or plus this, the best."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A camera that stands for another."""
+
+    camera: Camera
+    rms_px: float
+    """RMS difference of the two projections over the image, pixels."""
+    max_px: float
+    """Largest difference, pixels."""
+
+
+def stand_ins(
+    sights: Sights, models: Iterable[str], accept: Callable[[Camera], bool] = lambda camera: True
+) -> list[Fitted]:
+    """The camera as each of `models` that can be fitted to it, simpler ones first.
+
+    Models that do not reach all of the camera's field of view are left out, and those that come after one that
+    leaves nothing to improve.
+
+    Args:
+        sights: of the camera.
+        models: names among :data:`CANDIDATES`, and :data:`SPLINED`; others are passed over.
+        accept: whether a camera that was fitted will do.
+    """
+    models = list(models)
+    if len(sights.fit[0]) < _FEWEST:
+        return []
+    wanted = [name for name in CANDIDATES if name in set(models)]
+    found: list[Fitted] = []
+    fits: dict[str, Tensor] = {}
+    for place, name in enumerate(CANDIDATES):
+        is_step = name in _STEPS and any(later in wanted for later in CANDIDATES[place + 1 :] if later in _PERSPECTIVE)
+        if name not in wanted and not is_step:
+            continue
+        params = _fit(name, sights, fits)
+        if params is None:
+            continue
+        fits[name] = params
+        judged = _judge(name, params, sights)
+        if name in wanted and judged is not None and accept(judged.camera):
+            found.append(judged)
+            if judged.max_px <= _ALIKE_PX:
+                return found
+    if SPLINED in models and all(one.max_px > _CLOSE_PX for one in found):
+        splined = _splined(sights)
+        found += [splined] if splined is not None and accept(splined.camera) else []
+    return found
+
+
+def best(found: Sequence[Fitted]) -> Fitted:
+    """The one with the smallest largest error, or a simpler one that is about as good."""
+    least = min(one.max_px for one in found)
+    return next(one for one in found if one.max_px <= max(_SIMPLER * least, least + _ALIKE_PX))
+
+
+def _judge(name: str, params: Tensor, sights: Sights) -> Fitted | None:
+    """The fit with its errors over the dense grid; None where the model does not reach all of it."""
+    model = get_model(name)
+    pixels, rays = sights.check
+    if not bool(torch.isfinite(params).all()) or float(params[:2].min()) <= 0.0:
+        return None
+    if not bool(model.valid_points(params, rays).all()):
+        return None
+    off = torch.linalg.vector_norm(model.project(params, rays) - pixels, dim=-1)
+    camera = Camera(name, sights.width, sights.height, tuple(params.tolist()))
+    return Fitted(camera, float((off * off).mean().sqrt()), float(off.max()))
+
+
+def _fit(name: str, sights: Sights, fits: dict[str, Tensor]) -> Tensor | None:
+    """The best of the fits from all starts; None where the model cannot see that wide."""
+    model = get_model(name)
+    pixels, rays = sights.fit
+    if name in _PERSPECTIVE and bool((rays[:, 2] < _MIN_DEPTH).any()):
+        return None
+    best_cost, best_params = math.inf, None
+    for start in _starts(model, sights, fits):
+        params = _growing(model, rays, pixels, start) if name in _PERSPECTIVE else start
+        fit = fit_model(model, rays, pixels, params, max_iterations=_ITERATIONS)
+        reaches = bool(model.valid_points(fit.params, rays).all())
+        cost = float(fit.errors.square().mean()) * (1.0 if reaches else 1e6)
+        if cost < best_cost:
+            best_cost, best_params = cost, fit.params
+    return best_params
+
+
+def _splined(sights: Sights) -> Fitted | None:
+    """A splined model whose knots cover everything that the camera sees; None where that reaches straight back."""
+    rays = sights.check[1]
+    if bool((rays[:, 2] < _STRAIGHT_BACK).any()):
+        return None
+    reach = (2.0 * rays[:, :2] / (1.0 + rays[:, 2:])).abs().amax(0)
+    fov_x_deg = math.ceil(math.degrees(4.0 * math.atan(0.5 * float(reach[0])))) + 2
+    spacing = 4.0 * math.tan(math.radians(fov_x_deg) / 4.0) / (_SPLINE_KNOTS - _SPLINE_ORDER)
+    rows = math.ceil(2.0 * float(reach[1]) / spacing + 0.2) + _SPLINE_ORDER
+    if not (rows <= 4 * _SPLINE_KNOTS and fov_x_deg < 360):
+        return None
+    model = SplinedStereographic.configured(_SPLINE_ORDER, _SPLINE_KNOTS, rows, fov_x_deg)
+    start = starting_params(model, *_paraxial(sights))
+    pixels, rays = sights.dense
+    weights = torch.full_like(rays[:, 0], _SPLINE_FOLLOWS)
+    fit = fit_model(model, rays, pixels, start, weights, max_iterations=_SPLINE_ITERATIONS)
+    return _judge(model.name, fit.params, sights)
+
+
+def _growing(model: CameraModel, rays: Tensor, pixels: Tensor, start: Tensor) -> Tensor:
+    """`start` refined over fields of view that grow from the axis."""
+    for field_deg in _FIELDS_DEG:
+        near = rays[:, 2] > math.cos(math.radians(field_deg))
+        if bool(near.all()) or int(near.sum()) < 2 * model.param_count:
+            continue
+        start = fit_model(model, rays[near], pixels[near], start, max_iterations=_ITERATIONS // 4).params
+    return start
+
+
+def _starts(model: CameraModel, sights: Sights, fits: dict[str, Tensor]) -> list[Tensor]:
+    """Initial parameters (P,) of each start."""
+    focal, centre = _paraxial(sights)
+
+    def start(shape: Sequence[float], magnification: float = 1.0) -> Tensor:
+        """Shape parameters, and the focal length over the paraxial one that goes with them."""
+        return within_bounds(
+            model, torch.cat([focal * magnification, centre, torch.tensor(shape, dtype=torch.float64)])
+        )
+
+    match model.name:
+        case "ucm":
+            return [start([alpha]) for alpha in (0.0, 0.5, 0.75)]
+        case "eucm":
+            return [start(shape) for shape in ((0.0, 1.0), (0.5, 1.0), (0.7, 1.1))]
+        case "double_sphere":
+            return [start((xi, alpha), 1.0 + xi) for xi, alpha in ((0.0, 0.0), (0.0, 0.55), (-0.2, 0.6))]
+        case "omni":
+            return [start((xi, 0.0, 0.0, 0.0, 0.0), 1.0 + xi) for xi in (0.0, 1.0, 1.8)]
+        case "division":
+            return [start([k1]) for k1 in (0.0, -0.15)]
+        case "kannala_brandt4":
+            return [start(model.neutral_shape), start(_equidistant_shape(sights, focal, centre))]
+        case _:
+            simpler = [fits[name] for name in _STEPS if name in fits]
+            padded = [
+                torch.cat([params, params.new_zeros(model.param_count - len(params))])
+                for params in simpler[-1:]
+                if len(params) < model.param_count
+            ]
+            return [start(model.neutral_shape), *padded]
+
+
+def _paraxial(sights: Sights) -> tuple[Tensor, Tensor]:
+    """Focal lengths (2,) and principal point (2,) of the pinhole that fits best near the axis."""
+    pixels, rays = sights.fit
+    off_axis = torch.arccos(rays[:, 2].clamp(-1.0, 1.0))
+    nearest = max(12, len(rays) // 50)
+    reach = torch.sort(off_axis).values[min(nearest, len(rays) - 1)]
+    near = off_axis <= torch.clamp(reach, min=_PARAXIAL)
+    # The stereographic coordinate 2 tan(theta / 2) is finite for every ray and equals x / z on the axis.
+    m = 2.0 * rays[near, :2] / (1.0 + rays[near, 2:]).clamp(min=1e-6)
+    lines = [
+        torch.linalg.lstsq(torch.stack([m[:, axis], torch.ones_like(m[:, 0])], -1), pixels[near, axis, None]).solution
+        for axis in (0, 1)
+    ]
+    focal = torch.stack([line[0, 0] for line in lines]).clamp(min=1.0)
+    return focal, torch.stack([line[1, 0] for line in lines])
+
+
+def _equidistant_shape(sights: Sights, focal: Tensor, centre: Tensor) -> list[float]:
+    """k1..k4 of theta_d = theta (1 + k1 theta^2 + ...), linear least squares for the given focal length and centre."""
+    pixels, rays = sights.fit
+    theta = torch.arctan2(rays[:, :2].norm(dim=-1), rays[:, 2])
+    theta_d = ((pixels - centre) / focal).norm(dim=-1)
+    powers = torch.stack([theta ** (2 * i + 3) for i in range(4)], -1)
+    solution: list[float] = torch.linalg.lstsq(powers, (theta_d - theta)[:, None]).solution[:, 0].tolist()
+    return solution
