@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.media.picture import Picture, frame_name
+from cv3d.media.held import HELD_BYTES, PixelStore
+from cv3d.media.picture import Picture
 from cv3d.media.sharpness import sharpness
 from cv3d.media.video import VideoFrame, probe_video, video_frames
 from cv3d.progress import SILENT, Progress
@@ -80,7 +81,7 @@ def pick_sharp_frames(
     max_frames: int = 60,
     *,
     name: str | None = None,
-    held_bytes: int = 256 << 20,
+    held_bytes: int = HELD_BYTES,
     progress: Progress = SILENT,
 ) -> KeyFrames:
     """Choose the sharpest frame of each of `max_frames` equal stretches of a clip, but none that shows nothing new.
@@ -101,7 +102,7 @@ def pick_sharp_frames(
     path = Path(path)
     info = probe_video(path)
     bins = _Bins(max_frames, (info.duration or max_frames) / max_frames + 1e-9)
-    keeper = _Keeper(path, name or path.name, held_bytes)
+    keeper = _Keeper(path, name or path.name, PixelStore(held_bytes))
     candidate: _Candidate | None = None
     first_time: float | None = None
     frame_count = 0
@@ -136,23 +137,15 @@ def pick_sharp_frames(
 
 @dataclass
 class _Keeper:
-    """Turns candidates into pictures, compressing their pixels as long as there is room."""
+    """Turns candidates of one video into pictures."""
 
     path: Path
     name: str
-    room: int
+    store: PixelStore
 
     def keep(self, candidate: _Candidate) -> _Kept:
         """Keep the frame as a picture."""
-        frame = candidate.frame
-        held: bytes | None = None
-        if self.room > 0:
-            is_encoded, encoded = cv2.imencode(".png", candidate.gray, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-            held = encoded.tobytes() if is_encoded and len(encoded) <= self.room else None
-            self.room -= len(held) if held is not None else 0
-        picture = Picture(
-            frame_name(self.name, frame.index), self.path, frame.index, frame.time, held, frame.orientation, frame.bits
-        )
+        picture = self.store.picture(self.path, self.name, candidate.frame, candidate.gray)
         thumbnail = cv2.resize(candidate.gray, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         return _Kept(candidate.bin, picture, candidate.sharpness, thumbnail)
 
