@@ -164,11 +164,12 @@ def inputs_digest(inputs: Sequence[str | Path], options: CalibrateOptions, max_f
     found = find_pictures(list(inputs))
     parts = [cv3d.__version__, repr(options), str(max_frames)]
     for picture in (*found, *(Picture(video.name, video.source) for video in found.videos)):
-        parts += [picture.name, _digest_or_fault(picture)]
+        parts += [picture.name, digest_or_fault(picture)]
     return sha256("\x1f".join(parts).encode()).hexdigest()
 
 
-def _digest_or_fault(picture: Source) -> str:
+def digest_or_fault(picture: Source) -> str:
+    """What a run depends on of one picture: its digest, or why it cannot be read."""
     try:
         return picture.digest()
     except PictureError as error:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from cv3d.calibration.boards import Board
+from cv3d.calibration.checks.base import Severity
+from cv3d.calibration.checks.looking import Estimated, look_for_trouble
 from cv3d.calibration.detecting import SeenPicture
 from cv3d.calibration.framing import AS_IS, Framing, Size
 from cv3d.calibration.problem import POSE_SIZE, Observations
@@ -96,13 +98,27 @@ def assemble(finished: Finished, seed: int) -> Calibration:
     holdout = next((s.holdout_rms_px for s in finished.scores if s.model == solution.model), math.nan)
     camera = Camera(solution.model, width, height, tuple(state.params.tolist()))
     spread = uncertainty_map(covariance, width, height, float(distances.median()))
-    focal_share = float(covariance.params_std[0]) / abs(camera.params[0])
     verdict = _verdict(
-        Evidence(len(finished.views), solution.rms_px, holdout, width, focal_share, covered, tilts, spread)
+        Evidence(
+            len(finished.views), solution.rms_px, holdout, width, covariance.focal_std_share, covered, tilts, spread
+        )
     )
     if verdict.level is Level.UNOBSERVABLE:
         covariance = replace(covariance, joint=torch.full_like(covariance.joint, math.nan))
         spread = uncertainty_map(covariance, width, height, spread.board_range)
+    findings = look_for_trouble(
+        Estimated(
+            finished.board,
+            finished.size,
+            tuple(candidate.seen for candidate in finished.candidates),
+            tuple(candidate.seen.name for candidate in finished.views),
+            finished.observations,
+            solution,
+            verdict.level,
+        )
+    )
+    warnings += [finding.sentence for finding in findings if finding.severity is Severity.WARNING]
+    advice = tuple(finding.advice for finding in findings if finding.advice)
     return Calibration(
         camera=camera,
         board=finished.board,
@@ -116,10 +132,11 @@ def assemble(finished: Finished, seed: int) -> Calibration:
         uncertainty=spread,
         coverage=covered,
         tilt=tilts,
-        verdict=verdict,
+        verdict=replace(verdict, advice=(*advice, *verdict.advice)),
         seconds=Seconds(0.0, 0.0, 0.0),
         seed=seed,
         warnings=tuple(warnings),
+        findings=findings,
     )
 
 

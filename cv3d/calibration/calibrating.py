@@ -17,15 +17,24 @@ from cv3d.calibration.cleaning import judge_observations
 from cv3d.calibration.detecting import BoardSightings, Source, find_board
 from cv3d.calibration.framing import AS_IS, Size, common_frame, framings
 from cv3d.calibration.journal import Journal
-from cv3d.calibration.models import AUTO, AUTO_MODELS, resolve_model
+from cv3d.calibration.models import AUTO, AUTO_MODELS, SPLINE_STARTS, SPLINED, resolve_model
 from cv3d.calibration.problem import CalibrationState, Observations, spread_indices
 from cv3d.calibration.result import Calibration, Seconds
 from cv3d.calibration.seeding import SEED_MODEL, Seed, best_poses, seed_camera
-from cv3d.calibration.selection import ModelScore, choose_model, fit_candidates, refit, warp_helps
+from cv3d.calibration.selection import (
+    ModelScore,
+    choose_model,
+    consider_spline,
+    fit_candidates,
+    fit_spline,
+    refit,
+    warp_helps,
+)
 from cv3d.calibration.solving import Solution, solve
 from cv3d.compute import torch_threads
-from cv3d.errors import EstimationError, QualityError
+from cv3d.errors import EstimationError, InputError, QualityError
 from cv3d.geometry.cameras import get_model
+from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.levenberg import LmOptions
 from cv3d.geometry.robust import Loss, LossKind
 from cv3d.progress import SILENT, Progress
@@ -43,6 +52,8 @@ _CONTRADICTION = (
     "the pictures contradict each other: no camera explains the board in two of them; "
     "are they of one camera, with one zoom, of one flat board?"
 )
+_GIVEN_SCALE = 1e-3
+"""Residual beyond which a corner counts as doubtful under a camera that is given, in units of the image's size."""
 _FINAL = LmOptions(max_iterations=300, relative_decrease=1e-11)
 
 
@@ -95,46 +106,76 @@ def calibrate_sources(
         QualityError: all pictures are copies of one.
     """
     options = options or CalibrateOptions()
-    model = resolve_model(options.model)
     began = time.perf_counter()
     sightings = find_board(sources, options.board, options.square_m, journal, progress, options.workers)
     detected = time.perf_counter()
     progress.start("solve")
-    estimator = _Estimator(sightings, options, model)
     with torch_threads(1):
-        result = estimator.run()
+        result = assemble(estimate(sightings, options), options.seed)
     progress.finish("solve")
     ended = time.perf_counter()
     return replace(result, seconds=Seconds(detected - began, ended - detected, ended - began))
 
 
+def estimate(sightings: BoardSightings, options: CalibrateOptions, given: Camera | None = None) -> Finished:
+    """Estimate a camera from what its pictures show.
+
+    Args:
+        sightings: the board, and its points in each picture.
+        options: the user's decisions; the board is that of the sightings.
+        given: the camera, where it is known and held: only the poses are estimated then, and one view is enough.
+
+    Returns:
+        The solution and the fate of every picture.
+
+    Raises:
+        EstimationError: too few usable views, or pictures that contradict each other.
+        InputError: all pictures are of another size than the camera that is given.
+        QualityError: all pictures are copies of one.
+    """
+    return _Estimator(sightings, options, given).run()
+
+
 class _Estimator:
     """Holds the set while views are judged."""
 
-    def __init__(self, sightings: BoardSightings, options: CalibrateOptions, model: str) -> None:
+    def __init__(self, sightings: BoardSightings, options: CalibrateOptions, given: Camera | None) -> None:
         self.board = sightings.board
         self.options = options
-        self.model = model
+        self.given = given
+        self.model = resolve_model(options.model) if given is None else given.model
+        self.free = None if given is None else (False,) * len(given.params)
+        self.least_views = 2 if given is None else 1
         self.points = torch.from_numpy(self.board.points_m())
-        self.extent = torch.stack([self.points[:, :2].amin(dim=0), self.points[:, :2].amax(dim=0)])
         self.candidates = [Candidate(seen) for seen in sightings.pictures]
         self.size = self._frame()
 
-    def run(self) -> Calibration:
-        """Seed, choose the model, solve, judge."""
+    def run(self) -> Finished:
+        """Seed, choose the model (or take what was given), solve, judge."""
         width, height = self.size
         seed_views = [c for c in self.candidates if not c.reason and c.framing is not None]
         self._check_enough(seed_views)
         observations = self._observations(seed_views)
-        seed = seed_camera(observations, width, height)
-        views, observations, state = self._without_strays(seed_views, observations, seed)
-        scores, solution = self._choose(observations, state)
+        if self.given is None:
+            seed = seed_camera(observations, width, height)
+            views, observations, state = self._without_strays(seed_views, observations, seed)
+            scores, solution = self._choose(observations, state)
+        else:
+            views, scores, solution = seed_views, (), self._posed(observations, self.given)
         views, observations, solution = self._add_reframed(views, observations, solution)
         views, observations, solution = self._clean_and_finish(views, observations, solution)
-        finished = Finished(
+        return Finished(
             self.board, self.size, tuple(self.candidates), tuple(views), observations, self._whole, solution, scores
         )
-        return assemble(finished, self.options.seed)
+
+    def _posed(self, observations: Observations, camera: Camera) -> Solution:
+        """The poses of all views under a camera that is given."""
+        params = torch.tensor(camera.params, dtype=torch.float64)
+        rough = self._loss(_GIVEN_SCALE * max(self.size))
+        state = best_poses(observations, camera.model, params, rough)
+        found = solve(observations, camera.model, state, rough, free=self.free, options=_FINAL)
+        fine = self._loss(_median_norm(observations, found.residuals))
+        return solve(observations, camera.model, found.state, fine, free=self.free, options=_FINAL)
 
     def _frame(self) -> Size:
         """The common image frame; pictures in another one get their alternatives or a reason."""
@@ -142,7 +183,17 @@ class _Estimator:
         if not found:
             raise EstimationError(self._too_few([]))
         sizes = [c.seen.size for c in found if c.seen.size is not None]
-        size, orientation = common_frame(sizes, [c.seen.exif_orientation for c in found])
+        orientations = [c.seen.exif_orientation for c in found]
+        size, orientation = common_frame(sizes, orientations)
+        if self.given is not None:
+            size = (self.given.width, self.given.height)
+            alike = [turn for one, turn in zip(sizes, orientations, strict=True) if one == size]
+            if not alike:
+                raise InputError(
+                    f"the intrinsics given are of {size[0]}x{size[1]} pictures, and none of these "
+                    f"({sizes[0][0]}x{sizes[0][1]}) is"
+                )
+            size, orientation = common_frame([size] * len(alike), alike)
         for candidate in found:
             if candidate.seen.size is None:
                 continue
@@ -168,7 +219,7 @@ class _Estimator:
         return not candidate.reason
 
     def _check_enough(self, views: list[Candidate]) -> None:
-        if len(views) + sum(1 for c in self.candidates if c.alternatives) >= 2:
+        if len(views) + sum(1 for c in self.candidates if c.alternatives) >= self.least_views:
             return
         copies = [c for c in self.candidates if c.reason.startswith("a copy of")]
         if views and copies:
@@ -189,18 +240,8 @@ class _Estimator:
         )
 
     def _observations(self, views: Sequence[Candidate]) -> Observations:
-        widest = max(len(c.seen.detection.point_ids) for c in views)
-        points = torch.zeros(len(views), widest, 3, dtype=torch.float64)
-        pixels = torch.zeros(len(views), widest, 2, dtype=torch.float64)
-        seen = torch.zeros(len(views), widest, dtype=torch.bool)
-        for v, candidate in enumerate(views):
-            detection = candidate.seen.detection
-            count = len(detection.point_ids)
-            framing = candidate.framing or AS_IS
-            points[v, :count] = self.points[torch.from_numpy(detection.point_ids)]
-            pixels[v, :count] = torch.from_numpy(framing.apply(detection.pixels))
-            seen[v, :count] = True
-        return Observations(points, pixels, seen, self.extent)
+        found = [(c.seen.detection, c.framing or AS_IS) for c in views]
+        return Observations.gather(self.points, [(seen.point_ids, how.apply(seen.pixels)) for seen, how in found])
 
     def _without_strays(
         self, views: list[Candidate], observations: Observations, seed: Seed
@@ -229,7 +270,7 @@ class _Estimator:
         rng = np.random.default_rng(self.options.seed)
         index = spread_indices(observations.views, _SELECTION_VIEWS)
         sample, start = observations.select(index), state.select(index)
-        names = AUTO_MODELS if self.model == AUTO else (self.model,)
+        names = {AUTO: AUTO_MODELS, SPLINED: SPLINE_STARTS}.get(self.model, (self.model,))
         if len(names) > 1 and sample.views < _FEW_VIEWS:
             names = tuple(n for n in names if get_model(n).param_count <= _FEW_VIEWS_PARAMETERS)
         scale = _median_norm(sample, solve(sample, SEED_MODEL, start, options=LmOptions(0)).residuals)
@@ -243,7 +284,11 @@ class _Estimator:
         chosen = choice.solutions[choice.model]
         if self._bends(sample, chosen, rng):
             choice = choose_model(sample, refit(sample, solutions, with_warp=True), rng)
-            chosen = choice.solutions[choice.model]
+        if self.model == AUTO:
+            choice = consider_spline(sample, choice, self.size)
+        elif self.model == SPLINED:
+            choice = fit_spline(sample, choice, self.size)
+        chosen = choice.solutions[choice.model]
         state = best_poses(observations, choice.model, chosen.state.params, self._loss(scale))
         full = solve(
             observations,
@@ -253,7 +298,7 @@ class _Estimator:
             with_warp=chosen.state.bent,
             options=_FINAL,
         )
-        return choice.scores, full
+        return choice.scores[-1:] if self.model == SPLINED else choice.scores, full
 
     def _bends(self, sample: Observations, flat: Solution, rng: np.random.Generator) -> bool:
         if self.options.board_warp is BoardWarp.OFF:
@@ -309,7 +354,7 @@ class _Estimator:
         return (
             views,
             observations,
-            solve(observations, solution.model, state, self._loss(typical), with_warp, options=_FINAL),
+            solve(observations, solution.model, state, self._loss(typical), with_warp, self.free, _FINAL),
         )
 
     def _clean_and_finish(
@@ -324,7 +369,7 @@ class _Estimator:
         for _ in range(2):
             judgement = judge_observations(whole, restated(whole, solution), max(self.size))
             keep = [v for v in range(whole.views) if v not in judgement.bad_views]
-            if len(keep) < 2:
+            if len(keep) < self.least_views:
                 raise EstimationError(_CONTRADICTION)
             for v, reason in judgement.bad_views.items():
                 views[v].reason = reason
@@ -332,7 +377,8 @@ class _Estimator:
             views = [views[v] for v in keep]
             whole = whole.select(index)
             cleaned = whole.without(judgement.outliers[index])
-            solution = solve(cleaned, solution.model, solution.state.select(index), with_warp=with_warp, options=_FINAL)
+            start = solution.state.select(index)
+            solution = solve(cleaned, solution.model, start, with_warp=with_warp, free=self.free, options=_FINAL)
             observations = cleaned
         self._whole = whole
         return views, observations, solution

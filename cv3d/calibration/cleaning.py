@@ -39,7 +39,12 @@ def judge_observations(observations: Observations, solution: Solution, image_siz
         solution: a robust fit to them.
         image_size: the larger side of the image, pixels; a ten-thousandth of it is the floor for corners.
     """
-    norms = torch.linalg.vector_norm(solution.residuals, dim=-1)
+    return judge_residuals(observations, solution.residuals, image_size)
+
+
+def judge_residuals(observations: Observations, residuals: Tensor, image_size: int) -> Judgement:
+    """As :func:`judge_observations`, from the residuals of the fit, (V, N, 2), pixels."""
+    norms = torch.linalg.vector_norm(residuals, dim=-1)
     floor = max(0.1, 1e-4 * image_size)
     view_medians = torch.stack(
         [

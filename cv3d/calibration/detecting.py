@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.calibration.boards import Board, BoardType
+from cv3d.calibration.checks.boards_in_view import may_be, other_board
+from cv3d.calibration.checks.mirroring import MIRRORED, mirrored_pictures, refuse_mirrored
 from cv3d.calibration.detection import DETECTORS, Family, family_of
 from cv3d.calibration.detection.base import Detection, Scan
 from cv3d.calibration.journal import Journal, key_of
@@ -19,9 +21,11 @@ from cv3d.errors import EstimationError, PictureError
 from cv3d.media.decode import Pixels
 from cv3d.progress import SILENT, Progress
 
-_DETECTOR_VERSION = 1
+_DETECTOR_VERSION = 2
 _SAMPLE = 6
 """Pictures in which every family is looked for, to find out which one it is."""
+_STRAYS = 3
+"""Pictures without the board in which other families are looked for, to find out whether another board was shown."""
 
 T = TypeVar("T")
 
@@ -50,6 +54,10 @@ class SeenPicture:
     size: tuple[int, int] | None
     """Width and height as displayed, pixels; None where the picture could not be decoded."""
     exif_orientation: int = 1
+    other_board: Board | None = None
+    """Another board that it shows, alone or beside the one that is used."""
+    light_on_dark: bool = False
+    """Whether its circles are lighter than the board."""
 
     @property
     def name(self) -> str:
@@ -103,6 +111,7 @@ def find_board(
     journal: Journal | None = None,
     progress: Progress = SILENT,
     workers: int | None = None,
+    cameras: Sequence[int] | None = None,
 ) -> BoardSightings:
     """Find out which board the pictures show, and where.
 
@@ -113,6 +122,8 @@ def find_board(
         journal: keeps what is found, so that nothing is looked for twice.
         progress: told about the course.
         workers: threads; None: one per core.
+        cameras: which camera took each picture; None: one took all. A copy of another camera's picture is not passed
+            over, as only the geometry can tell whose it is.
 
     Returns:
         The board and what each picture shows of it.
@@ -120,7 +131,7 @@ def find_board(
     Raises:
         EstimationError: no picture can be read, or none shows a board.
     """
-    finder = _Finder(sources, journal or Journal(), progress, workers or os.cpu_count() or 1)
+    finder = _Finder(sources, journal or Journal(), progress, workers or os.cpu_count() or 1, cameras)
     return finder.run(board, square_m)
 
 
@@ -130,11 +141,14 @@ class _Finder:
     journal: Journal
     progress: Progress
     workers: int
+    cameras: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         self.reader = _Reader(self.sources)
         self.digests: dict[int, str] = {}
         self.copies: dict[int, str] = {}
+        self.others: dict[int, Board] = {}
+        self.light_on_dark: set[int] = set()
 
     def run(self, board: Board | None, square_m: float | None) -> BoardSightings:
         """See :func:`find_board`."""
@@ -150,9 +164,12 @@ class _Finder:
             family, scans = family_of(board.type), {}
             scans = self._scans(family, distinct)
             board = self._completed(board, [scans[i] for i in distinct if i in scans])
+        if family.decisive:
+            refuse_mirrored(scans, self._names())
         if square_m is not None:
             board = board.with_square(square_m)
         located = self._locations(family, board, distinct, scans)
+        self._look_beside(family, board, scans, located)
         pictures = tuple(self._seen(i, located) for i in range(len(self.sources)))
         if not any(len(p.detection.point_ids) for p in pictures):
             reasons = [p.detection.reason for p in pictures if p.detection.reason]
@@ -162,7 +179,7 @@ class _Finder:
 
     def _distinct(self) -> list[int]:
         """Indices of the pictures that can be read and are no copies of an earlier one."""
-        first: dict[str, int] = {}
+        first: dict[tuple[int, str], int] = {}
         kept = []
         for i, source in enumerate(self.sources):
             try:
@@ -170,10 +187,11 @@ class _Finder:
             except PictureError as error:
                 self.reader.failures[i] = str(error)
                 continue
-            if digest in first:
-                self.copies[i] = self.sources[first[digest]].name
+            key = (0 if self.cameras is None else self.cameras[i], digest)
+            if key in first:
+                self.copies[i] = self.sources[first[key]].name
                 continue
-            first[digest] = i
+            first[key] = i
             self.digests[i] = digest
             kept.append(i)
         return kept
@@ -191,14 +209,75 @@ class _Finder:
                 scans = list(collected[family].values())
                 if detector.identify(scans) is None:
                     continue
-                support = family.weight * sum(scan.points for scan in scans)
                 if family.decisive:
-                    return family, collected[family]
+                    winner = self._outvoted_by(family, collected) or family
+                    return winner, collected[winner]
+                support = family.weight * sum(scan.points for scan in scans)
                 if best is None or support > best[0]:
                     best = (support, family)
+            refuse_mirrored(collected[Family.CHARUCO], self._names())
             if best is not None:
-                return best[1], collected[best[1]]
+                winner = self._outvoted_by(best[1], collected) or best[1]
+                return winner, collected[winner]
         raise EstimationError(self._nothing_found(len(indices)))
+
+    def _outvoted_by(self, family: Family, collected: dict[Family, dict[int, Scan]]) -> Family | None:
+        """The family that most of the pictures looked at show, where that is not the one with the clearest points."""
+        without = [i for i, scan in collected[family].items() if scan.points == 0]
+        shown = len(collected[family]) - len(without)
+        if len(without) <= shown:
+            return None
+        clearest = DETECTORS[family].identify(list(collected[family].values()))
+        without = without[:: -(-len(without) // _SAMPLE)]
+        for other, detector in DETECTORS.items():
+            if other is family:
+                continue
+            collected[other] |= self._scans(other, [i for i in without if i not in collected[other]])
+            scans = [scan for i in without if (scan := collected[other].get(i)) is not None and scan.points > 0]
+            found = detector.identify(scans) if len(scans) > min(shown, len(without) // 2) else None
+            # The gaps between dots and the squares between markers look like checkerboards.
+            with_it = {i for i, scan in collected[family].items() if scan.points > 0}
+            beside = [scan for i, scan in collected[other].items() if i in with_it and scan.points > 0]
+            same = detector.identify(beside)
+            if found is None or clearest is None or may_be(found, clearest):
+                continue
+            if same is None or not may_be(found, same):
+                return other
+        return None
+
+    def _names(self) -> list[str]:
+        return [source.name for source in self.sources]
+
+    def _look_beside(self, family: Family, board: Board, scans: dict[int, Scan], located: dict[int, Detection]) -> None:
+        """Say of pictures without the board what they show instead, and note other boards beside it."""
+        for i in mirrored_pictures(scans):
+            if i in located and not len(located[i].point_ids):
+                located[i] = Detection.nothing(MIRRORED)
+        empty = [i for i, found in located.items() if not len(found.point_ids) and found.reason != MIRRORED]
+        for i in empty if family is Family.CIRCLES else located:
+            self._note_other(i, family, scans.get(i), board)
+        if family is Family.CIRCLES:
+            self.light_on_dark = {i for i, s in scans.items() if s.points and s.arrays["light"].mean() > 0.5}
+        strays = [i for i in empty if i not in self.others]
+        sample = [strays[k] for k in sorted({0, len(strays) // 2, len(strays) - 1})] if strays else []
+        # A scan for markers of one family has read those of all dictionaries.
+        foreign = [one for one in DETECTORS if one is not family and not (one.decisive and family.decisive)]
+        for other in foreign if sample else []:
+            found = self._scans(other, sample[:_STRAYS])
+            if any(other_board(scan, other, board) is not None for scan in found.values()):
+                found |= self._scans(other, [i for i in strays if i not in found])
+                for i, scan in found.items():
+                    self._note_other(i, other, scan, board)
+                break
+        for i in empty:
+            # Of boards of one family the detector has said itself which one it sees.
+            if i in self.others and family_of(self.others[i].type) is not family:
+                located[i] = Detection.nothing(f"{located[i].reason}: it shows another board ({self.others[i]})")
+
+    def _note_other(self, index: int, family: Family, scan: Scan | None, board: Board) -> None:
+        other = None if scan is None else other_board(scan, family, board)
+        if other is not None:
+            self.others[index] = other
 
     def _nothing_found(self, readable: int) -> str:
         unreadable = len(self.reader.failures)
@@ -296,4 +375,6 @@ class _Finder:
         if index in self.reader.failures:
             return SeenPicture(picture, Detection.nothing(self.reader.failures[index]), None)
         size, orientation = self.reader.meta[index]
-        return SeenPicture(picture, located[index], size, orientation)
+        return SeenPicture(
+            picture, located[index], size, orientation, self.others.get(index), index in self.light_on_dark
+        )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.calibration.boards import Board
+from cv3d.calibration.checks.base import Finding
 from cv3d.calibration.detecting import Source
 from cv3d.calibration.framing import Framing
 from cv3d.calibration.quality import Coverage, Tilt, UncertaintyMap, Verdict
@@ -16,6 +17,8 @@ from cv3d.calibration.selection import ModelScore
 from cv3d.geometry.cameras.camera import Camera
 
 RESULT_SCHEMA = "cv3d.calibration/1"
+_SHOWN_PARAMETERS = 20
+"""A spline has hundreds."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class Calibration:
     seed: int
     warnings: tuple[str, ...] = ()
     """What the user should know although the calibration is done."""
+    findings: tuple[Finding, ...] = ()
+    """What the watch-out checks found; the sentences of those that are warnings are among `warnings` too."""
 
     @property
     def used(self) -> tuple[View, ...]:
@@ -195,12 +200,16 @@ class Calibration:
             "sentence": self.verdict.sentence,
             "advice": list(self.verdict.advice),
             "warnings": list(self.warnings),
+            "findings": [finding.as_dict() for finding in self.findings],
             "seed": self.seed,
             "seconds": {"detect": self.seconds.detect, "solve": self.seconds.solve, "total": self.seconds.total},
         }
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name} {value:.6g}" for name, value in self.params.items())
+        named = list(self.params.items())
+        values = ", ".join(f"{name} {value:.6g}" for name, value in named[:_SHOWN_PARAMETERS])
+        if len(named) > _SHOWN_PARAMETERS:
+            values += f" and {len(named) - _SHOWN_PARAMETERS} more"
         return (
             f"Calibration({self.camera.model} {self.camera.width}x{self.camera.height}: {values}; {self.board}; "
             f"{len(self.used)} of {len(self.views)} views; RMS {self.rms_px:.4f} px, held out "

@@ -17,7 +17,8 @@ FURTHER_LATTICE = 0.25
 CONTRADICTION = 0.5
 """Weight of a lattice against sizes that it does not fit into."""
 LARGER_IS_REAL = 0.34
-"""A larger size with this part of the votes wins: rows get lost more easily than they get invented."""
+"""A size with more rows or more columns and this part of the votes wins: rows get lost more easily than they get
+invented. One with more of both is another board."""
 SMALL_BOARD = 20
 """A size with fewer corners needs a second picture, where there are several."""
 SEVERAL_PICTURES = 4
@@ -58,9 +59,13 @@ def _winner(votes: Mapping[Size, float], seen: Sequence[tuple[Size, float]]) -> 
     larger = [
         size
         for size in votes
-        if size != best and _fits(best, size) and votes[size] >= max(2.0 * NEARLY_WHOLE, LARGER_IS_REAL * votes[best])
+        if _larger_one_way(size, best) and votes[size] >= max(2.0 * NEARLY_WHOLE, LARGER_IS_REAL * votes[best])
     ]
     return max(larger, key=lambda size: (votes[size], size)) if larger else best
+
+
+def _larger_one_way(size: Size, best: Size) -> bool:
+    return (size[0] == best[0] and size[1] > best[1]) or (size[1] == best[1] and size[0] > best[0])
 
 
 def _largest(pictures: Sequence[Sequence[Extent]]) -> Size | None:

@@ -8,6 +8,7 @@ after the smallest that fits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -209,14 +210,29 @@ def _split(cells: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.fl
     return cells > threshold[:, None, None], light[rows, cut] - dark[rows, cut]
 
 
-def read_markers(gray: Gray, quads: NDArray[np.float64]) -> Reading:
-    """Read each quadrilateral, (n, 4, 2) clockwise, as a marker of every family."""
+@dataclass(frozen=True)
+class Patterns:
+    """Quadrilaterals that have the border of one kind of marker, and the bits inside it."""
+
+    family: int
+    """Index into :func:`families`."""
+    border: int
+    inverted: bool
+    quads: NDArray[np.int64]
+    """Which of the quadrilaterals, (n,)."""
+    bits: NDArray[np.bool_]
+    """(n, bits, bits), rows from the top."""
+    wrong: NDArray[np.int64]
+    """Wrong cells of the border, (n,)."""
+
+
+def sample_patterns(gray: Gray, quads: NDArray[np.float64]) -> list[Patterns]:
+    """The bits of those quadrilaterals, (n, 4, 2) clockwise, that may be markers, for every family."""
     layouts: dict[int, list[tuple[int, int]]] = {}
     for index, family in enumerate(families()):
         for border in family.borders:
             layouts.setdefault(family.bits + 2 * border, []).append((index, border))
-    # Columns: quadrilateral, family, border, inverted, id, turn, errors.
-    found = [np.zeros((0, 7), np.int64)]
+    found = []
     for width, readers in layouts.items() if len(quads) else ():
         light, contrast = _split(sample_cells(gray, quads, width))
         for border in sorted({border for _, border in readers}):
@@ -227,12 +243,34 @@ def read_markers(gray: Gray, quads: NDArray[np.float64]) -> Reading:
                 wrong = rim.sum() - lit if inverted else lit
                 use = np.flatnonzero((wrong <= _MAX_BORDER_ERRORS * rim.sum()) & (contrast >= _MIN_CONTRAST))
                 inner = light[use, border:-border, border:-border] ^ inverted
-                for index in (index for index, wide in readers if wide == border):
-                    which, ids, turn, errors = _match(families()[index], inner)
-                    kind = np.tile([index, border, int(inverted)], (len(which), 1))
-                    found.append(np.column_stack([use[which], kind, ids, turn, errors + wrong[use[which]]]))
+                found += [
+                    Patterns(index, border, inverted, use, inner, wrong[use])
+                    for index, wide in readers
+                    if wide == border
+                ]
+    return found
+
+
+def match_patterns(patterns: Sequence[Patterns], quads: NDArray[np.float64], mirrored: bool = False) -> Reading:
+    """The patterns that are markers.
+
+    Args:
+        patterns: what :func:`sample_patterns` gave.
+        quads: the quadrilaterals, (n, 4, 2) clockwise.
+        mirrored: whether the picture shows left and right exchanged. Corners then go against the clock.
+    """
+    # Columns: quadrilateral, family, border, inverted, id, turn, errors.
+    found = [np.zeros((0, 7), np.int64)]
+    for group in patterns:
+        # A mirrored quadrilateral that is read from the same first corner has its rows and columns exchanged.
+        bits = group.bits.transpose(0, 2, 1) if mirrored else group.bits
+        which, ids, turn, errors = _match(families()[group.family], bits)
+        kind = np.tile([group.family, group.border, int(group.inverted)], (len(which), 1))
+        found.append(np.column_stack([group.quads[which], kind, ids, turn, errors + group.wrong[which]]))
     quad, index_of, border_of, inverted_of, ids, turn, errors = np.concatenate(found).T
     order = (np.arange(4) - turn[:, None]) % 4
+    if mirrored:
+        order = -order % 4
     return Reading(index_of, border_of, inverted_of.astype(bool), ids, errors, quads[quad[:, None], order])
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from cv3d.calibration.boards import Board, BoardType
 from cv3d.calibration.detection.markers.lattice import Lattice
@@ -107,6 +109,8 @@ def find_layout(sightings: Sequence[tuple[NDArray[np.int64], Lattice]]) -> Layou
     if best is None:
         return None
     numbering, agreed = best
+    own = _of_one_board(steps, weight, agreed)
+    steps, weight, agreed = steps[own], weight[own], agreed[own]
     support = float(weight[agreed].sum() / weight.sum())
     if support < _MIN_SUPPORT:
         return None
@@ -122,6 +126,24 @@ def find_layout(sightings: Sequence[tuple[NDArray[np.int64], Lattice]]) -> Layou
         low, high = min(low, zero), max(high, zero)
     first = numbering.first_of_row(high if numbering.upward else low)
     return Layout(numbering, low, high - low + 1, first, int(seen.max()), support)
+
+
+def _of_one_board(steps: NDArray[np.int64], weight: NDArray[np.int64], agreed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which steps (m,) hang together with the best explained ones, or are explained as well.
+
+    Another board of the same dictionary has ids that no step links to this one's, and its rows contradict the
+    numbering, but some of its steps along a row agree by accident.
+    """
+    ids, ends = np.unique(steps[:, :2], return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    links = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(ids), len(ids)))
+    count, part = connected_components(links, directed=False)
+    group = part[ends[:, 0]]
+    explained = np.bincount(group, weights=weight * agreed, minlength=count)
+    share = explained / np.bincount(group, weights=weight, minlength=count)
+    keep = share >= _MIN_SUPPORT
+    keep[int(explained.argmax())] = True
+    return np.asarray(keep[group])
 
 
 def _best_numbering(

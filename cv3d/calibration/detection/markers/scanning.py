@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.calibration.detection.base import Gray, Scan
-from cv3d.calibration.detection.markers.decode import Reading, families, read_markers
+from cv3d.calibration.detection.markers.decode import Reading, families, match_patterns, sample_patterns
 from cv3d.calibration.detection.markers.quads import find_quads
 
 _PIXELS = 2.2e6
@@ -19,6 +19,8 @@ _SMALL_SIDE = 22.0
 """Markers below this side (pixels of the reduced picture) call for a second look at full size."""
 _SAME_MARKER = 0.35
 """Two readings of one id are the same marker where their centres are closer than this share of its side."""
+_MIN_CLEAR = 3
+"""Different markers of a kind that settle which way round the picture is."""
 _MAX_CHANCE = 1e-3
 """Single markers are believed where chance would give fewer than this many of them in the picture."""
 
@@ -33,6 +35,8 @@ class Findings:
     """How many quadrilaterals were tried."""
     shape: tuple[int, int]
     """Height and width of the picture."""
+    mirrored: int = 0
+    """How many different markers are read in a mirror, where as good as none is read without."""
 
 
 def scan_markers(gray: Gray) -> Findings:
@@ -52,7 +56,7 @@ def scan_markers(gray: Gray) -> Findings:
         return _search(gray)
     scale = np.array([gray.shape[1] / size[0], gray.shape[0] / size[1]])
     corners = (reading.corners + 0.5) * scale - 0.5
-    return Findings(replace(reading, corners=corners), found.looked_at, _shape(gray))
+    return Findings(replace(reading, corners=corners), found.looked_at, _shape(gray), found.mirrored)
 
 
 def marker_sides(corners: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -62,7 +66,28 @@ def marker_sides(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _search(gray: Gray) -> Findings:
     quads = find_quads(gray)
-    return Findings(_without_copies(read_markers(gray, quads)), len(quads), _shape(gray))
+    patterns = sample_patterns(gray, quads)
+    reading = _without_copies(match_patterns(patterns, quads))
+    mirrored = 0
+    if not _clearest(reading, len(quads)):
+        mirrored = _clearest(_without_copies(match_patterns(patterns, quads, mirrored=True)), len(quads))
+    return Findings(reading, len(quads), _shape(gray), mirrored)
+
+
+def _clearest(reading: Reading, looked_at: int) -> int:
+    """How many different markers the kind has that is furthest beyond chance; 0 where they may be chance.
+
+    Args:
+        reading: markers of any kinds.
+        looked_at: how many quadrilaterals were tried.
+    """
+    kinds = np.column_stack([reading.family, reading.border, reading.inverted])
+    counts = [0]
+    for kind in np.unique(kinds, axis=0):
+        chosen = reading.select((kinds == kind).all(axis=1))
+        if believable(chosen, looked_at):
+            counts.append(len(np.unique(chosen.ids)))
+    return max(counts) if max(counts) >= _MIN_CLEAR else 0
 
 
 def _shape(gray: Gray) -> tuple[int, int]:
@@ -112,6 +137,7 @@ def to_scan(findings: Findings, points: int) -> Scan:
             "corners": reading.corners.astype(np.float64),
             "looked_at": np.array(findings.looked_at, dtype=np.int64),
             "shape": np.array(findings.shape, dtype=np.int64),
+            "mirrored": np.array(findings.mirrored, dtype=np.int64),
         },
     )
 
@@ -132,4 +158,5 @@ def from_scan(scan: Scan) -> Findings:
         arrays["errors"].astype(np.int64),
         arrays["corners"].astype(np.float64),
     )
-    return Findings(reading, int(arrays["looked_at"]), (int(arrays["shape"][0]), int(arrays["shape"][1])))
+    shape = (int(arrays["shape"][0]), int(arrays["shape"][1]))
+    return Findings(reading, int(arrays["looked_at"]), shape, int(arrays["mirrored"]))
