@@ -12,10 +12,19 @@ from cv3d.calibration.quality import Coverage, UncertaintyMap
 from cv3d.calibration.result import Calibration, Warp
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.reporting import svg
-from cv3d.reporting.figures import Curve, Field, arrow_field, curves, exaggeration, thinned
+from cv3d.reporting.figures import (
+    EQUAL_HEIGHT,
+    Curve,
+    Field,
+    arrow_field,
+    curves,
+    equal_axes,
+    exaggeration,
+    thinned,
+)
 from cv3d.reporting.heatmap import WIDTH, Area, colour_bar, colour_scale, contours, heat_map, interior, picture_area
 from cv3d.reporting.page import Html, number, tag
-from cv3d.reporting.svg import Axis, Points
+from cv3d.reporting.svg import Points
 
 _WIDE_ANGLE = math.radians(65.0)
 """Half angle of view beyond which a pinhole is no picture of the lens any more."""
@@ -44,12 +53,19 @@ def uncertainty_figures(uncertainty: UncertaintyMap, corners: Points, camera: Ca
     return figures
 
 
-def coverage_figure(coverage: Coverage, corners: Points, camera: Camera) -> Html:
-    """How many views cover each part of the image, with all corners and the limits of the zones."""
+def coverage_figure(coverage: Coverage, corners: Points, camera: Camera, anchor: str = "cov") -> Html:
+    """How many views cover each part of the image, with all corners and the limits of the zones.
+
+    Args:
+        coverage: the views that cover each cell.
+        corners: all corners, (n, 2), pixels.
+        camera: whose image it is.
+        anchor: an id that no other element of the page has.
+    """
     area = picture_area(camera.width, camera.height)
     density = np.where(coverage.density > 0, coverage.density, np.nan).astype(np.float64)
     scale = colour_scale([density], area, from_zero=True)
-    parts = [svg.hatch("cov", area.x, area.y)]
+    parts = [svg.hatch(anchor, area.x, area.y)]
     if scale is not None:
         parts += [heat_map(density, scale, area, smooth=False), colour_bar(scale, area, "views", whole=True)]
     parts.append(svg.dots(area.place(thinned(corners)), "#fff", 1.8, stroke_opacity="0.7"))
@@ -62,8 +78,14 @@ def coverage_figure(coverage: Coverage, corners: Points, camera: Camera) -> Html
     return svg.drawing(WIDTH, area.height, "Number of views that cover each part of the image", *parts)
 
 
-def residual_field_figure(field: Field, sigma: float, camera: Camera) -> tuple[Html, float, int]:
+def residual_field_figure(field: Field, sigma: float, camera: Camera, anchor: str = "rf") -> tuple[Html, float, int]:
     """Averaged residuals over the image; those beyond three standard errors in another colour.
+
+    Args:
+        field: the averages.
+        sigma: standard deviation of one coordinate of a residual, pixels; NaN marks none.
+        camera: whose image it is.
+        anchor: an id that no other element of the page has.
 
     Returns:
         The drawing, the factor by which arrows are exaggerated, and the number of arrows beyond three standard errors.
@@ -78,7 +100,7 @@ def residual_field_figure(field: Field, sigma: float, camera: Camera) -> tuple[H
         for chosen, colour, width in ((~strange, "var(--mute)", 1.4), (strange, "var(--warm)", 2.0))
     ]
     frame = svg.frame(area.x, area.y, counts=(6, 6))
-    clipped = svg.clip("rf", area.x, area.y, *arrows)
+    clipped = svg.clip(anchor, area.x, area.y, *arrows)
     label = "Residuals averaged over the cells of the image, as arrows"
     return svg.drawing(WIDTH, area.height, label, frame, clipped), factor, int(strange.sum())
 
@@ -121,12 +143,17 @@ def half_angle(camera: Camera) -> float:
     return float(_off_axis(camera.unproject(_corners(camera))).max())
 
 
-def distortion_figure(camera: Camera) -> tuple[Html, str]:
-    """What the lens does over the image, and how to read it: departure from a pinhole, or angles for a wide lens."""
-    return _angle_rings(camera) if half_angle(camera) > _WIDE_ANGLE else _displacement(camera)
+def distortion_figure(camera: Camera, anchor: str = "d") -> tuple[Html, str]:
+    """What the lens does over the image, and how to read it: departure from a pinhole, or angles for a wide lens.
+
+    Args:
+        camera: the camera.
+        anchor: the beginning of ids that no other element of the page has.
+    """
+    return (_angle_rings if half_angle(camera) > _WIDE_ANGLE else _displacement)(camera, anchor)
 
 
-def _displacement(camera: Camera) -> tuple[Html, str]:
+def _displacement(camera: Camera, anchor: str) -> tuple[Html, str]:
     """Where the lens puts what a pinhole of the same focal length would put elsewhere."""
     area = picture_area(camera.width, camera.height)
     cols = 25
@@ -140,7 +167,7 @@ def _displacement(camera: Camera) -> tuple[Html, str]:
     shift = _displacements(camera, np.concatenate([pixels, grid]))
     length, moved = np.hypot(*shift[: len(pixels)].T), shift[len(pixels) :]
     grid, moved = grid[np.isfinite(moved).all(axis=1)], moved[np.isfinite(moved).all(axis=1)]
-    parts = [svg.hatch("dp", area.x, area.y)]
+    parts = [svg.hatch(f"{anchor}p", area.x, area.y)]
     factor = 1.0
     scale = colour_scale([length], area, from_zero=True)
     if scale is not None and np.nanmax(length) > 1e-3:
@@ -148,7 +175,7 @@ def _displacement(camera: Camera) -> tuple[Html, str]:
         field = length.reshape(rows, cols)
         arrows = arrow_field(area, grid - factor * moved, moved, factor, colour="#fff", width=1.6)
         parts += [heat_map(field, scale, area), contours(field, scale, area), colour_bar(scale, area, "px")]
-        parts.append(svg.clip("dc", area.x, area.y, arrows))
+        parts.append(svg.clip(f"{anchor}c", area.x, area.y, arrows))
         longest = float(np.nanmax(length))
         caption = (
             "Arrows end where the lens puts a point and begin where a pinhole with the same focal "
@@ -163,13 +190,13 @@ def _displacement(camera: Camera) -> tuple[Html, str]:
     return drawing, caption
 
 
-def _angle_rings(camera: Camera) -> tuple[Html, str]:
+def _angle_rings(camera: Camera, anchor: str) -> tuple[Html, str]:
     """Lines of equal angle to the optical axis, and of equal azimuth, over the image."""
     area = picture_area(camera.width, camera.height)
     widest = half_angle(camera)
     step = svg.round_step(math.degrees(widest) / 12.0)
     around = np.linspace(0.0, 2.0 * np.pi, 145)
-    parts, labels = [svg.hatch("ar", area.x, area.y)], []
+    parts, labels = [svg.hatch(f"{anchor}p", area.x, area.y)], []
     parts.append(svg.rectangle(area.x, area.y, fill="var(--card)", fill_opacity="0.85"))
     for azimuth in np.arange(0.0, 360.0, 30.0):
         theta = np.linspace(0.0, widest, 60)
@@ -182,7 +209,7 @@ def _angle_rings(camera: Camera) -> tuple[Html, str]:
         inside = area.x.start + 16 < spot[0] < area.x.end - 16 and area.y.start + 12 < spot[1] < area.y.end - 12
         if is_main and inside:
             labels.append(svg.label(float(spot[0]), float(spot[1]) + 4.5, f"{degrees:g}°"))
-    clipped = svg.clip("ac", area.x, area.y, *parts[1:], *labels)
+    clipped = svg.clip(f"{anchor}c", area.x, area.y, *parts[1:], *labels)
     drawing = svg.drawing(
         WIDTH,
         area.height,
@@ -235,15 +262,8 @@ def poses_figure(calibration: Calibration, side: bool) -> Html:
     boards = np.array([(outline @ pose.T)[:, :3] for pose in poses]).reshape(-1, 4, 3)
     flat = boards[..., [2, 1]] if side else boards[..., [0, 2]]
     every = np.concatenate([flat.reshape(-1, 2), np.zeros((1, 2))])
-    least, most = every.min(axis=0), every.max(axis=0)
-    extent = np.maximum(most - least, 0.35 * float((most - least).max()) + 1e-9)
-    centre = 0.5 * (least + most)
-    scale = min(470.0 / extent[0], 320.0 / extent[1]) / 1.12
-    half = np.array([470.0, 320.0]) / (2.0 * scale)
-    x = Axis(centre[0] - half[0], centre[0] + half[0], 66.0, 536.0)
     # Seen from above, depth grows upwards on the page; from the side, the camera's y points down on it.
-    y_low, y_high = (340.0, 20.0) if not side else (20.0, 340.0)
-    y = Axis(centre[1] - half[1], centre[1] + half[1], y_low, y_high)
+    x, y = equal_axes(every, y_down=side)
     unit = "m" if calibration.board.square_m is not None else "squares"
     across, up = ("z (forward)", "y (down)") if side else ("x (right)", "z (forward)")
     commands = "".join(svg.polyline(np.stack([x.place(b[:, 0]), y.place(b[:, 1])], axis=1), closed=True) for b in flat)
@@ -271,7 +291,7 @@ def poses_figure(calibration: Calibration, side: bool) -> Html:
     ]
     label = f"Board positions seen from {'the side' if side else 'above'}"
     frame = svg.frame(x, y, f"{across}, {unit}", f"{up}, {unit}")
-    return svg.drawing(WIDTH, 380.0, label, frame, svg.clip(anchor, x, y, *drawn))
+    return svg.drawing(WIDTH, EQUAL_HEIGHT, label, frame, svg.clip(anchor, x, y, *drawn))
 
 
 def warp_figure(warp: Warp, board_points: Points, scale_to: float, unit: str) -> Html:

@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cv3d.calibration.result import RESULT_SCHEMA, Calibration
+from cv3d.calibration.result import Calibration
 from cv3d.compute import torch_threads
-from cv3d.errors import FormatError, OutputError, PictureError
+from cv3d.errors import FormatError
 from cv3d.formats import CAMERA_FORMATS
 from cv3d.formats.approximation import write_camera
 from cv3d.formats.atomic import atomic_write_text
 from cv3d.formats.cv3d_camera import dumps as camera_json
 from cv3d.formats.json_text import to_json
 from cv3d.reporting.calibration_page import calibration_page
-
-RESULT_FILE = "result.json"
-REPORT_FILE = "report.html"
-JOURNAL_FILE = "detections.jsonl"
-
-
-@dataclass(frozen=True)
-class EarlierRun:
-    """What the output folder already holds."""
-
-    result: Mapping[str, object] | None
-    """The result of an identical run, which need not be repeated; None: there is none."""
-
-
-def look_at_output(out: Path, digest: str, overwrite: bool) -> EarlierRun:
-    """See whether the job is already done, and whether its results may be written to `out`.
-
-    Args:
-        out: the output folder.
-        digest: of the inputs, the options and the version.
-        overwrite: whether another run's results may be replaced.
-
-    Raises:
-        OutputError: `out` cannot be written, or holds the results of another run and `overwrite` is off.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise OutputError(f"{out}: cannot be written: it is a file, not a folder") from error
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
-    path = out / RESULT_FILE
-    if not path.exists() or overwrite:
-        return EarlierRun(None)
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier = None
-    if not isinstance(earlier, dict) or earlier.get("schema") != RESULT_SCHEMA or earlier.get("run_digest") != digest:
-        raise OutputError(f"{out}: holds the results of other inputs, options or versions; --overwrite replaces them")
-    complete = all((out / name).exists() for name in earlier.get("files", []))
-    return EarlierRun(earlier if complete else None)
+from cv3d.reporting.result_folder import REPORT_FILE, RESULT_FILE, PictureLoader, remove_earlier_result
 
 
 def write_calibration(calibration: Calibration, out: Path, title: str, digest: str = "") -> dict[str, object]:
@@ -78,24 +31,16 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
     Raises:
         OutputError: a file cannot be written.
     """
-    _remove_earlier_result(out / RESULT_FILE)
+    remove_earlier_result(out)
     with torch_threads(1):
         files, formats = _write_cameras(calibration, out)
-        page = calibration_page(calibration, _Loader(calibration), title)
+        page = calibration_page(calibration, PictureLoader(calibration.views), title)
     atomic_write_text(out / REPORT_FILE, page)
     files.append(REPORT_FILE)
     result = calibration.as_dict()
     result |= {"formats": formats, "files": [*files, RESULT_FILE], "run_digest": digest}
     atomic_write_text(out / RESULT_FILE, to_json(result, indent=2) + "\n")
     return result
-
-
-def _remove_earlier_result(path: Path) -> None:
-    """Take away the sign that all is there, before the first file is replaced."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be replaced: {error.strerror or error}") from error
 
 
 def _write_cameras(calibration: Calibration, out: Path) -> tuple[list[str], dict[str, object]]:
@@ -123,16 +68,3 @@ def _write_cameras(calibration: Calibration, out: Path) -> tuple[list[str], dict
             "fit_max_px": written.max_px,
         }
     return files, formats
-
-
-class _Loader:
-    """Decodes a view's picture for the report."""
-
-    def __init__(self, calibration: Calibration) -> None:
-        self._pictures = {view.name: view.picture for view in calibration.views}
-
-    def __call__(self, name: str) -> NDArray[np.uint8] | None:
-        try:
-            return self._pictures[name].read_gray().array
-        except PictureError:
-            return None

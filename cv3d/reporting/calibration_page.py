@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-import cv3d
 from cv3d.calibration.boards import Board
+from cv3d.calibration.checks.base import listed
 from cv3d.calibration.result import Calibration, View, Warp
 from cv3d.reporting.calibration_figures import (
     coverage_figure,
@@ -22,23 +22,28 @@ from cv3d.reporting.calibration_figures import (
     warp_figure,
 )
 from cv3d.reporting.figures import averaged, histogram, scatter
-from cv3d.reporting.page import Html, figure, joined, number, page, percent, section, table, tag, with_sigma
+from cv3d.reporting.page import Html, figure, number, page, percent, section, table, tag, with_sigma
+from cv3d.reporting.report_parts import (
+    MOST_REJECTED,
+    bar,
+    board_words,
+    breakable,
+    in_pixels,
+    page_footer,
+    page_head,
+    parameter_table,
+    plus_minus,
+    small_note,
+    tile,
+)
 from cv3d.reporting.svg import Points
 from cv3d.reporting.view_cards import LoadGray, gallery_for, legend, reason_of, rejected_card, used_card
 
 MOST_VIEWS = 60
 """Used views shown with their picture; of more, those with the largest residuals."""
-MOST_REJECTED = 24
-"""Rejected pictures shown with their picture."""
 _ROWS_OPEN = 40
 _RAYLEIGH_SHARES = (0.393, 0.865, 0.989)
 """Share of a circular normal distribution within 1, 2 and 3 sigma."""
-_MEANINGS = {
-    "fx": "focal length along rows, px",
-    "fy": "focal length along columns, px",
-    "cx": "principal point, column, px",
-    "cy": "principal point, row, px",
-}
 
 
 def calibration_page(calibration: Calibration, load_gray: LoadGray, title: str) -> str:
@@ -67,8 +72,10 @@ def calibration_page(calibration: Calibration, load_gray: LoadGray, title: str) 
         *_view_sections(calibration, load_gray),
     ]
     if calibration.warp is not None:
-        sections.append(_warp_section(calibration.board, calibration.warp))
-    return page(title, [_headline(calibration, title), *sections, _footer(calibration)])
+        sections.append(warp_section(calibration.board, calibration.warp))
+    if calibration.findings:
+        sections.append(_checks_section(calibration))
+    return page(title, [_headline(calibration, title), *sections, page_footer(calibration.seed, calibration.seconds)])
 
 
 def _kept(calibration: Calibration) -> tuple[Points, Points]:
@@ -81,35 +88,24 @@ def _kept(calibration: Calibration) -> tuple[Points, Points]:
 
 
 def _headline(calibration: Calibration, title: str) -> Html:
-    verdict, camera = calibration.verdict, calibration.camera
-    level = verdict.level.value
-    head = tag("div", tag("h1", title), tag("span", level, class_=f"badge {level}"), class_="head")
-    # The badge says the level, and the list below the advice: neither is said twice.
-    sentence = verdict.sentence.removeprefix(f"{level}: ").removesuffix(f"; {'; '.join(verdict.advice)}")
-    listed = [line for line in verdict.advice if line not in sentence]
-    advice = [tag("ul", *(tag("li", line) for line in listed))] if listed else []
-    judged = tag("div", tag("p", sentence[:1].upper() + sentence[1:]), *advice, class_=f"verdict {level}")
-    notes = []
-    if calibration.warnings:
-        lines = tag("ul", *(tag("li", line) for line in calibration.warnings))
-        notes.append(tag("div", tag("b", "Warnings"), lines, class_="note"))
+    camera = calibration.camera
     horizontal, vertical, diagonal = (math.degrees(angle) for angle in camera.field_of_view())
     uncertainty = calibration.uncertainty
     focal = " × ".join(number(value, 4) for value in camera.params[:2])
     rejected = len(calibration.rejected)
     tiles = [
-        _tile("Lens model", _breakable(camera.model), f"{len(camera.params)} parameters"),
-        _tile("RMS", _pixels(calibration.rms_px), "projected to detected"),
-        _tile("Held-out RMS", _pixels(calibration.holdout_rms_px), "views not used in the fit"),
-        _tile("Uncertainty, centre", _pixels(uncertainty.center, 2), "1 σ, point at infinity"),
-        _tile("Uncertainty, edges", _pixels(uncertainty.edge, 2), "worst of four"),
-        _tile("Uncertainty, corners", _pixels(uncertainty.corner, 2), "worst of four"),
-        _tile("Views used", f"{len(calibration.used)} of {len(calibration.views)}", f"{rejected} rejected"),
-        _tile("Image", f"{camera.width} × {camera.height}", "pixels"),
-        _tile("Focal length", focal, "px"),
-        _tile("Field of view", f"{horizontal:.1f}° × {vertical:.1f}°", f"{diagonal:.1f}° diagonal"),
-        _tile("Board", *_board_words(calibration)),
-        _tile("Board tilt", f"up to {number(calibration.tilt.max_deg, 2)}°", _tilt_words(calibration)),
+        tile("Lens model", breakable(camera.model), f"{len(camera.params)} parameters"),
+        tile("RMS", in_pixels(calibration.rms_px), "projected to detected"),
+        tile("Held-out RMS", in_pixels(calibration.holdout_rms_px), "views not used in the fit"),
+        tile("Uncertainty, centre", in_pixels(uncertainty.center, 2), "1 σ, point at infinity"),
+        tile("Uncertainty, edges", in_pixels(uncertainty.edge, 2), "worst of four"),
+        tile("Uncertainty, corners", in_pixels(uncertainty.corner, 2), "worst of four"),
+        tile("Views used", f"{len(calibration.used)} of {len(calibration.views)}", f"{rejected} rejected"),
+        tile("Image", f"{camera.width} × {camera.height}", "pixels"),
+        tile("Focal length", focal, "px"),
+        tile("Field of view", f"{horizontal:.1f}° × {vertical:.1f}°", f"{diagonal:.1f}° diagonal"),
+        tile("Board", *board_words(calibration.board)),
+        tile("Board tilt", f"up to {number(calibration.tilt.max_deg, 2)}°", _tilt_words(calibration)),
     ]
     links = [
         ("camera", "Parameters"),
@@ -121,31 +117,9 @@ def _headline(calibration: Calibration, title: str) -> Html:
         ("views", "Views"),
         ("rejected", "Rejected pictures"),
         *([("warp", "Board shape")] if calibration.warp is not None else []),
+        *([("checks", "Watch-out checks")] if calibration.findings else []),
     ]
-    navigation = tag("nav", *(tag("a", words, href=f"#{anchor}") for anchor, words in links))
-    return tag("header", head, judged, *notes, tag("dl", *tiles, class_="tiles"), navigation)
-
-
-def _tile(name: str, value: str, note: str) -> Html:
-    return tag("div", tag("dt", name), tag("dd", value, tag("small", note)), class_="tile")
-
-
-def _breakable(name: str) -> Html:
-    """A name that may be broken after its underscores where room is short."""
-    words = name.split("_")
-    return joined([*(joined([word, Html("_<wbr>")]) for word in words[:-1]), words[-1]])
-
-
-def _pixels(value: float, digits: int = 3) -> str:
-    return f"{number(value, digits)} px" if not math.isnan(value) else number(value)
-
-
-def _board_words(calibration: Calibration) -> tuple[str, str]:
-    board = calibration.board
-    kind = board.type.value.replace("_", " ")
-    size = f"{board.square_m * 1000:g} mm" if board.square_m is not None else "size unknown: up to scale"
-    dictionary = f"{board.dictionary}, " if board.dictionary else ""
-    return f"{board.cols} × {board.rows}", f"{kind}, {dictionary}{size}"
+    return page_head(title, calibration.verdict, calibration.warnings, tiles, links)
 
 
 def _tilt_words(calibration: Calibration) -> str:
@@ -154,13 +128,6 @@ def _tilt_words(calibration: Calibration) -> str:
 
 
 def _camera_section(calibration: Calibration) -> Html:
-    camera = calibration.camera
-    rows = []
-    for (name, sigma), value in zip(calibration.params_std.items(), camera.params, strict=True):
-        value_text, sigma_text = with_sigma(value, sigma)
-        known = math.isfinite(sigma) and sigma > 0.0
-        spread = f"± {sigma_text}" if known else sigma_text
-        rows.append(("", [tag("b", name), value_text, spread, _MEANINGS.get(name, "lens shape")]))
     note = (
         "Standard deviations (1 σ) follow from the residuals. Parameters are correlated: what their errors "
         "together do to a pixel is what the uncertainty map shows. Pixel (0, 0) is the centre of the top-left pixel."
@@ -168,8 +135,8 @@ def _camera_section(calibration: Calibration) -> Html:
     return section(
         "camera",
         "Camera parameters",
-        table(["parameter", "value", "standard deviation", "meaning"], rows, numeric=(1, 2)),
-        tag("p", note, class_="soft", style="margin-top:10px;font-size:13.5px"),
+        parameter_table(calibration.camera, calibration.params_std),
+        small_note(note),
     )
 
 
@@ -221,7 +188,7 @@ def _zone_bars(calibration: Calibration) -> Html:
     coverage = calibration.coverage
     shares = [coverage.center, coverage.edge, coverage.corner, coverage.total]
     zones = zip(["centre", "edges", "corners", "whole image"], shares, strict=True)
-    rows = [("", [name, percent(share), _bar(share, 1.0, on=True)]) for name, share in zones]
+    rows = [("", [name, percent(share), bar(share, 1.0, on=True)]) for name, share in zones]
     return table(["zone", "covered", ""], rows, numeric=(1,))
 
 
@@ -290,7 +257,7 @@ def _model_section(calibration: Calibration) -> Html:
                 str(score.parameters),
                 number(score.rms_px, 4),
                 number(score.holdout_rms_px, 4),
-                _bar(score.holdout_rms_px, longest),
+                bar(score.holdout_rms_px, longest),
                 score.verdict,
             ],
         )
@@ -305,16 +272,27 @@ def _model_section(calibration: Calibration) -> Html:
         "models",
         "Lens models compared",
         table(head, rows, numeric=(1, 2, 3)),
-        tag("p", note, class_="soft", style="margin-top:10px;font-size:13.5px"),
+        small_note(note),
     )
 
 
-def _bar(value: float, longest: float, on: bool = False) -> Html:
-    if not math.isfinite(value):
-        return Html("")
-    share = 100.0 * value / longest if longest > 0 else 0.0
-    bar = tag("span", class_="bar on" if on else "bar", style=f"width:{min(share, 100.0):.1f}%")
-    return tag("div", bar, class_="wide")
+def _checks_section(calibration: Calibration) -> Html:
+    rows = [
+        (
+            "",
+            [
+                tag("b", finding.kind.replace("_", " ")),
+                finding.severity.value,
+                finding.sentence,
+                listed(finding.views) if finding.views else "all",
+            ],
+        )
+        for finding in calibration.findings
+    ]
+    note = "What the files, the pictures and the residuals say about how the pictures were taken and of what."
+    return section(
+        "checks", "Watch-out checks", table(["check", "", "finding", "pictures"], rows, numeric=()), small_note(note)
+    )
 
 
 def _view_sections(calibration: Calibration, load_gray: LoadGray) -> list[Html]:
@@ -369,7 +347,7 @@ def _view_table(calibration: Calibration) -> Html:
                 [
                     tag("span", view.name, class_="file"),
                     number(view.rms_px),
-                    _bar(view.rms_px, longest, on=True),
+                    bar(view.rms_px, longest, on=True),
                     str(len(view.pixels)),
                     str(int(view.outliers.sum())) if view.used else "",
                     number(distance) if view.used else "",
@@ -396,13 +374,14 @@ def _distance_and_tilt(calibration: Calibration, view: View) -> tuple[float, flo
     return distance, math.degrees(math.acos(min(cosine, 1.0)))
 
 
-def _warp_section(board: Board, warp: Warp) -> Html:
+def warp_section(board: Board, warp: Warp) -> Html:
+    """How the board bends, as a map and in numbers; its anchor is "warp"."""
     scale, unit = (1000.0, "mm") if board.square_m is not None else (1.0, "squares")
     modes = ["bow along rows, 1 − u²", "bow along columns, 1 − v²", "twist, u v"]
     rows = []
     for mode, value, std in zip(modes, warp.coefficients, warp.std, strict=True):
         value_text, std_text = with_sigma(scale * value, scale * std)
-        rows.append(("", [mode, value_text, f"± {std_text}" if math.isfinite(std) and std > 0 else std_text]))
+        rows.append(("", [mode, value_text, plus_minus(std_text, std)]))
     drawn = warp_figure(warp, board.points()[:, :2], scale, unit)
     caption = "Height over the plane, positive away from the camera; dots: the board's points; u, v run from −1 to 1."
     return section(
@@ -415,15 +394,3 @@ def _warp_section(board: Board, warp: Warp) -> Html:
             class_="pair",
         ),
     )
-
-
-def _footer(calibration: Calibration) -> Html:
-    seconds = calibration.seconds
-    words = [
-        f"cv3d {cv3d.__version__}",
-        f"seed {calibration.seed}",
-        f"detection {seconds.detect:.2f} s",
-        f"solution {seconds.solve:.2f} s",
-        f"in all {seconds.total:.2f} s",
-    ]
-    return tag("footer", joined([" · ".join(words)]))

@@ -15,6 +15,8 @@ from cv3d.reporting.page import Html, number, tag
 from cv3d.reporting.svg import Axis, Points
 
 _HEIGHT = 400.0
+EQUAL_HEIGHT = 380.0
+"""Height of a drawing with :func:`equal_axes`."""
 MOST_DOTS = 4000
 """Dots drawn in one plot; more would only cost time and cover each other."""
 
@@ -122,6 +124,23 @@ def curves(lines: Sequence[Curve], x_title: str, y_title: str, label: str, *, to
         svg.clip(anchor, x, y, *drawn),
         svg.key(entries, x.start + 14.0, y.end + 18.0),
     )
+
+
+def equal_axes(points: Points, *, y_down: bool) -> tuple[Axis, Axis]:
+    """Axes of one scale in both directions over `points`, (n, 2), for a drawing :data:`EQUAL_HEIGHT` high.
+
+    Args:
+        points: all that is to be seen, n > 0.
+        y_down: whether the second coordinate grows downwards on the page.
+    """
+    least, most = points.min(axis=0), points.max(axis=0)
+    extent = np.maximum(most - least, 0.35 * float((most - least).max()) + 1e-9)
+    centre = 0.5 * (least + most)
+    scale = min(470.0 / extent[0], 320.0 / extent[1]) / 1.12
+    half = np.array([470.0, 320.0]) / (2.0 * scale)
+    x = Axis(centre[0] - half[0], centre[0] + half[0], 66.0, 536.0)
+    low, high = (20.0, 340.0) if y_down else (340.0, 20.0)
+    return x, Axis(centre[1] - half[1], centre[1] + half[1], low, high)
 
 
 @dataclass(frozen=True)

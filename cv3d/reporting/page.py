@@ -195,6 +195,7 @@ figure{margin:0;background:var(--card);border:1px solid var(--line);border-radiu
 break-inside:avoid}
 figcaption{font-size:13.5px;margin-top:8px}
 svg{display:block;width:100%;height:auto;max-width:640px;margin:0 auto}
+.broad svg{max-width:none}
 svg text{fill:var(--soft);font-size:13px;font-family:inherit}
 @media screen and (max-width:560px){svg text{font-size:16px}}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}

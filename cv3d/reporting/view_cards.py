@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.calibration.boards import Board
-from cv3d.calibration.result import View
+from cv3d.calibration.framing import Framing
 from cv3d.reporting import svg
 from cv3d.reporting.figures import exaggeration
 from cv3d.reporting.page import Html, data_uri, joined, number, tag
@@ -25,6 +26,46 @@ _LONGEST_SIDE = 960
 _ALL_BYTES = 4_500_000
 _MOST_BYTES = 240_000
 _QUALITIES = (82, 64, 45)
+
+
+class ShownView(Protocol):
+    """What a card shows of a picture; a view of one camera's calibration or of a rig's."""
+
+    @property
+    def name(self) -> str:
+        """As the user knows the picture."""
+
+    @property
+    def reason(self) -> str:
+        """Why it was rejected; empty for a view that was used."""
+
+    @property
+    def used(self) -> bool:
+        """Whether the view took part in the fit."""
+
+    @property
+    def rms_px(self) -> float:
+        """RMS of the corners used, pixels."""
+
+    @property
+    def framing(self) -> Framing:
+        """How the picture's own pixels map into the common image frame."""
+
+    @property
+    def point_ids(self) -> NDArray[np.int64]:
+        """Indices into the board's points, (n,)."""
+
+    @property
+    def pixels(self) -> NDArray[np.float64]:
+        """Corners in the common image frame, (n, 2), pixels."""
+
+    @property
+    def residuals(self) -> NDArray[np.float64]:
+        """Projected minus observed, (n, 2), pixels."""
+
+    @property
+    def outliers(self) -> NDArray[np.bool_]:
+        """Corners left out of the fit, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +83,7 @@ class Gallery:
 
 
 def gallery_for(
-    board: Board, size: tuple[int, int], load_gray: LoadGray, used: Sequence[View], pictures: int
+    board: Board, size: tuple[int, int], load_gray: LoadGray, used: Sequence[ShownView], pictures: int
 ) -> Gallery:
     """The common scale of residuals and the room that each of `pictures` cards gets."""
     lengths = [np.hypot(*(view.residuals[~view.outliers]).T) for view in used]
@@ -50,7 +91,7 @@ def gallery_for(
     return Gallery(board, size, load_gray, factor, min(_MOST_BYTES, _ALL_BYTES // max(pictures, 1)))
 
 
-def used_card(gallery: Gallery, view: View) -> Html:
+def used_card(gallery: Gallery, view: ShownView) -> Html:
     """A view that was used: its corners, residuals and outliers over the picture."""
     outliers = int(view.outliers.sum())
     numbers = f"RMS {number(view.rms_px)} px · {len(view.pixels)} corners"
@@ -63,13 +104,13 @@ def used_card(gallery: Gallery, view: View) -> Html:
     return _card(_picture(gallery, view, alt), lines)
 
 
-def rejected_card(gallery: Gallery, view: View, with_picture: bool) -> Html:
+def rejected_card(gallery: Gallery, view: ShownView, with_picture: bool) -> Html:
     """A picture that was not used, and why."""
     lines = [tag("b", view.name), tag("br"), reason_of(view)]
     return _card(_picture(gallery, view, f"{view.name}: rejected") if with_picture else None, lines)
 
 
-def reason_of(view: View) -> str:
+def reason_of(view: ShownView) -> str:
     """Why a view was rejected, without the name that stands beside it anyway."""
     return view.reason.removeprefix(f"{view.name}: ")
 
@@ -102,7 +143,7 @@ def _card(picture: Html | None, lines: Sequence[str]) -> Html:
     return tag("div", tag("label", toggle, picture), caption, class_="view")
 
 
-def _picture(gallery: Gallery, view: View, alt: str) -> Html | None:
+def _picture(gallery: Gallery, view: ShownView, alt: str) -> Html | None:
     gray = gallery.load_gray(view.name)
     if gray is None or gray.size == 0:
         return None
@@ -164,7 +205,7 @@ def _resizing(x: float, y: float, inverse: bool) -> NDArray[np.float64]:
     return np.linalg.inv(after_from_before) if inverse else after_from_before
 
 
-def _overlay(gallery: Gallery, view: View) -> Html:
+def _overlay(gallery: Gallery, view: ShownView) -> Html:
     # The drawing's origin is the picture's corner, a pixel's is its centre.
     pixels = view.pixels + 0.5
     kept = ~view.outliers
@@ -195,7 +236,7 @@ def _overlay(gallery: Gallery, view: View) -> Html:
     return joined(parts)
 
 
-def _first_row(board: Board, view: View, pixels: Points) -> Points:
+def _first_row(board: Board, view: ShownView, pixels: Points) -> Points:
     """The seen points of the board's first row, in their order, (n, 2)."""
     points = board.points()
     own = points[view.point_ids]

@@ -13,13 +13,14 @@ import pytest
 
 import cv3d
 from cv3d.calibration.quality import Level
-from cv3d.calibration.result import Calibration
+from cv3d.calibration.result import RESULT_SCHEMA, Calibration
 from cv3d.errors import OutputError
 from cv3d.formats import CAMERA_FORMATS
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.reporting import calibration_files
-from cv3d.reporting.calibration_files import look_at_output, write_calibration
+from cv3d.reporting.calibration_files import write_calibration
 from cv3d.reporting.calibration_summary import MEASURES, measures
+from cv3d.reporting.result_folder import look_at_output
 
 CAMERA_FILES = [camera_format.file_name for camera_format in CAMERA_FORMATS.values()]
 
@@ -49,33 +50,33 @@ def test_every_file_is_written_and_listed(calibration: Calibration, tmp_path: Pa
 
 def test_an_identical_run_is_found(calibration: Calibration, tmp_path: Path) -> None:
     write_calibration(calibration, tmp_path, "photos", "digest")
-    earlier = look_at_output(tmp_path, "digest", overwrite=False).result
+    earlier = look_at_output(tmp_path, "digest", overwrite=False, schema=RESULT_SCHEMA).result
     assert earlier == json.loads((tmp_path / "result.json").read_text())
-    assert look_at_output(tmp_path, "digest", overwrite=True).result is None
+    assert look_at_output(tmp_path, "digest", overwrite=True, schema=RESULT_SCHEMA).result is None
     (tmp_path / "cameras.txt").unlink()
-    assert look_at_output(tmp_path, "digest", overwrite=False).result is None
+    assert look_at_output(tmp_path, "digest", overwrite=False, schema=RESULT_SCHEMA).result is None
 
 
 def test_other_results_are_not_replaced_unasked(calibration: Calibration, tmp_path: Path) -> None:
     write_calibration(calibration, tmp_path, "photos", "digest")
     with pytest.raises(OutputError, match="--overwrite"):
-        look_at_output(tmp_path, "another", overwrite=False)
-    assert look_at_output(tmp_path, "another", overwrite=True).result is None
+        look_at_output(tmp_path, "another", overwrite=False, schema=RESULT_SCHEMA)
+    assert look_at_output(tmp_path, "another", overwrite=True, schema=RESULT_SCHEMA).result is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": "another/1"}'])
 def test_a_strange_result_json_is_not_replaced_unasked(text: str, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(OutputError, match="--overwrite"):
-        look_at_output(tmp_path, "digest", overwrite=False)
+        look_at_output(tmp_path, "digest", overwrite=False, schema=RESULT_SCHEMA)
 
 
 def test_an_output_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="it is a file, not a folder"):
-        look_at_output(tmp_path / "file", "digest", overwrite=True)
+        look_at_output(tmp_path / "file", "digest", overwrite=True, schema=RESULT_SCHEMA)
     with pytest.raises(OutputError, match="cannot be written"):
-        look_at_output(tmp_path / "file" / "below", "digest", overwrite=True)
+        look_at_output(tmp_path / "file" / "below", "digest", overwrite=True, schema=RESULT_SCHEMA)
 
 
 @pytest.mark.parametrize("already", [False, True])
@@ -97,7 +98,7 @@ def test_an_interrupted_write_leaves_no_result_json(
     with pytest.raises(KeyboardInterrupt):
         write_calibration(calibration, tmp_path, "photos", "digest")
     assert not (tmp_path / "result.json").exists()
-    assert look_at_output(tmp_path, "digest", overwrite=False).result is None
+    assert look_at_output(tmp_path, "digest", overwrite=False, schema=RESULT_SCHEMA).result is None
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".") or path.suffix == ".tmp"]
 
 
