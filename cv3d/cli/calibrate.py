@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cv3d.cli.common import OutputOption, RequireOption, Run
+from cv3d.errors import QualityError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def calibrate(
@@ -40,34 +46,121 @@ def calibrate(
         str, typer.Option("--board-warp", metavar="auto|on|off", help="Estimate how the board bends.")
     ] = "auto",
     max_frames: Annotated[int, typer.Option("--max-frames", min=2, help="Most frames taken from each video.")] = 60,
+    rig: Annotated[
+        bool,
+        typer.Option(
+            "--rig",
+            help="Several cameras on one body: each INPUT is a camera, or one holds a folder or video for each.",
+        ),
+    ] = False,
+    names: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="What the cameras of a rig are called.", show_default=False),
+    ] = None,
+    intrinsics: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Known cameras of a rig, in any format, to be held: one file of all, one for each in order, or by "
+            "name for some; may be repeated.",
+        ),
+    ] = None,
+    stamps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Time stamps of a rig's frames: a table, or a folder with one for each camera. Looked for beside the "
+            "inputs when not given.",
+            show_default=False,
+        ),
+    ] = None,
     require: RequireOption = None,
 ) -> None:
-    """Calibrate a camera from pictures or a video of a board.
+    """Calibrate a camera, or a rig of several, from pictures or a video of a board.
 
     The board (checkerboard, ChArUco, AprilGrid, circle grid) and the lens model are found out. OUT gets the camera in
     the formats of cv3d, OpenCV, ROS, Kalibr and COLMAP, a result.json and a report.html. Without -o, OUT is named
     after the first input. Exits with 3 when a --require is not met or the pictures do not determine the camera.
 
     Example: cv3d calibrate photos/ --square 25mm -o calibration --require 'rms<0.5'
+
+    Example: cv3d calibrate --rig left/ right/ --square 25mm -o stereo
     """
-    from cv3d.calibration.api import calibrate as calibrate_camera
-    from cv3d.calibration.api import inputs_digest, make_options
-    from cv3d.errors import QualityError
+    given = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
+    if rig:
+        job = _rig_job(run, given, board, square, model, board_warp, max_frames, names, intrinsics or [], stamps)
+    else:
+        alone = {"--names": names, "--intrinsics": intrinsics, "--stamps": stamps}
+        if misplaced := [option for option, value in alone.items() if value is not None]:
+            raise UsageError(f"{misplaced[0]} is for a rig of several cameras: add --rig")
+        job = _camera_job(run, given, board, square, model, board_warp, max_frames)
+    _finish(run, job, output, require or [])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One calibration, parsed and checked."""
+
+    title: str
+    """Heads the report, and names OUT where the user does not."""
+    schema: str
+    """Of the result."""
+    digest: Callable[[], str]
+    """Of everything that the result depends on."""
+    work: Callable[[Path, str], dict[str, object]]
+    """Calibrates and writes into OUT; from OUT and the digest to the result."""
+    measures: tuple[str, ...]
+    """The figures that `--require` knows."""
+    measure: Callable[[Mapping[str, Any]], dict[str, float | None]]
+    """The figures of a result."""
+    summary: Callable[[Mapping[str, Any], Path, bool], RenderableType]
+    """A result for a person: from it, OUT, and whether it was there already."""
+
+
+def _finish(run: Run, job: _Job, output: Path | None, require: Sequence[str]) -> None:
+    """Do a job unless it is done already, print its result, and hold it to what is required."""
     from cv3d.evaluation.requirements import check, check_names, parse_requirement
     from cv3d.formats.json_text import jsonable
-    from cv3d.reporting.calibration_files import JOURNAL_FILE, look_at_output, write_calibration
-    from cv3d.reporting.calibration_summary import MEASURES, measures, summary
+    from cv3d.reporting.result_folder import look_at_output
 
-    requirements = [parse_requirement(text) for text in require or []]
-    check_names(requirements, MEASURES)
-    names = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
+    requirements = [parse_requirement(text) for text in require]
+    check_names(requirements, job.measures)
+    digest = job.digest()
+    out = output if output is not None else Path(f"{job.title}_calibration")
+    earlier = look_at_output(out, digest, run.options.overwrite, job.schema)
+    result = jsonable(job.work(out, digest)) if earlier.result is None else earlier.result
+    if not isinstance(result, dict):
+        raise TypeError("a result is an object")
+    run.emit(result, lambda: job.summary(result, out, earlier.result is not None))
+    if result["verdict"] == "unobservable":
+        raise QualityError(str(result["sentence"]))
+    failures = check(requirements, job.measure(result))
+    if failures:
+        raise QualityError("; ".join(str(failure) for failure in failures))
+
+
+def _camera_job(
+    run: Run,
+    inputs: Sequence[str],
+    board: str | None,
+    square: str | None,
+    model: str,
+    board_warp: str,
+    max_frames: int,
+) -> _Job:
+    from cv3d.calibration.api import calibrate as calibrate_camera
+    from cv3d.calibration.api import inputs_digest, make_options
+    from cv3d.calibration.result import RESULT_SCHEMA
+    from cv3d.reporting.calibration_files import write_calibration
+    from cv3d.reporting.calibration_summary import MEASURES, measures, summary
+    from cv3d.reporting.result_folder import JOURNAL_FILE
+
     options = make_options(board, square, model, board_warp, run.options.seed)
-    digest = inputs_digest(names, options, max_frames)
-    out = output if output is not None else Path(f"{default_name(names[0])}_calibration")
-    earlier = look_at_output(out, digest, run.options.overwrite)
-    if earlier.result is None:
+    title = default_name(inputs[0]) if inputs else "camera"
+
+    def work(out: Path, digest: str) -> dict[str, object]:
         calibration = calibrate_camera(
-            names,
+            inputs,
             board=options.board,
             square=options.square_m,
             model=options.model,
@@ -78,18 +171,76 @@ def calibrate(
             progress=run.progress,
         )
         run.progress.start("write report")
-        result = jsonable(write_calibration(calibration, out, default_name(names[0]), digest))
+        result = write_calibration(calibration, out, title, digest)
         run.progress.finish("write report")
-    else:
-        result = earlier.result
-    if not isinstance(result, dict):
-        raise TypeError("a result is an object")
-    run.emit(result, lambda: summary(result, out, earlier.result is not None))
-    if result["verdict"] == "unobservable":
-        raise QualityError(str(result["sentence"]))
-    failures = check(requirements, measures(result))
-    if failures:
-        raise QualityError("; ".join(str(failure) for failure in failures))
+        return result
+
+    def digest() -> str:
+        return inputs_digest(inputs, options, max_frames)
+
+    return _Job(title, RESULT_SCHEMA, digest, work, MEASURES, measures, summary)
+
+
+def _rig_job(
+    run: Run,
+    inputs: Sequence[str],
+    board: str | None,
+    square: str | None,
+    model: str,
+    board_warp: str,
+    max_frames: int,
+    names: str | None,
+    intrinsics: Sequence[str],
+    stamps: Path | None,
+) -> _Job:
+    from cv3d.calibration.rig.api import calibrate_rig, prepare_rig, rig_digest
+    from cv3d.calibration.rig.given import parse_intrinsics
+    from cv3d.calibration.rig.result import RIG_SCHEMA
+    from cv3d.reporting.result_folder import JOURNAL_FILE
+    from cv3d.reporting.rig_files import write_rig
+    from cv3d.reporting.rig_summary import RIG_MEASURES, rig_measures, rig_summary
+
+    called, options = prepare_rig(
+        inputs,
+        names=None if names is None else names.split(","),
+        board=board,
+        square=square,
+        model=model,
+        board_warp=board_warp,
+        intrinsics=parse_intrinsics(intrinsics),
+        seed=run.options.seed,
+    )
+    title = _rig_title(inputs, called)
+
+    def work(out: Path, digest: str) -> dict[str, object]:
+        calibration = calibrate_rig(
+            inputs,
+            names=called,
+            board=options.board,
+            square=options.square_m,
+            model=options.model,
+            board_warp=options.board_warp,
+            intrinsics=options.intrinsics,
+            stamps=stamps,
+            seed=options.seed,
+            max_frames=max_frames,
+            journal=out / JOURNAL_FILE,
+            progress=run.progress,
+        )
+        run.progress.start("write report")
+        result = write_rig(calibration, out, title, digest)
+        run.progress.finish("write report")
+        return result
+
+    def digest() -> str:
+        return rig_digest(inputs, called, options, stamps, max_frames)
+
+    return _Job(title, RIG_SCHEMA, digest, work, RIG_MEASURES, rig_measures, rig_summary)
+
+
+def _rig_title(inputs: Sequence[str], names: Sequence[str]) -> str:
+    """A name for a rig: of the one input that holds all cameras, else of the cameras."""
+    return default_name(inputs[0]) if len(inputs) == 1 else "_".join(names[:4])
 
 
 def default_name(first_input: str) -> str:

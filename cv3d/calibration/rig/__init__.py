@@ -1,0 +1,1 @@
+"""Calibrating several cameras on one rigid body together."""

@@ -1,0 +1,409 @@
+"""Calibrating several cameras on one rigid body: from their pictures to a judged result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cv3d.calibration.boards import Board
+from cv3d.calibration.calibrating import BoardWarp, CalibrateOptions
+from cv3d.calibration.deformation import UNDEFORMED, Deformation
+from cv3d.calibration.detecting import BoardSightings, find_board
+from cv3d.calibration.journal import Journal
+from cv3d.calibration.models import AUTO, resolve_model
+from cv3d.calibration.problem import POSE_SIZE
+from cv3d.calibration.result import Seconds
+from cv3d.calibration.rig.alone import CameraAlone, calibrate_alone, own_prior
+from cv3d.calibration.rig.assembling import FinishedRig, Labels, assemble_rig
+from cv3d.calibration.rig.choosing import choose_together, with_models
+from cv3d.calibration.rig.frames import RigSources, Timeline
+from cv3d.calibration.rig.joint import JointFit, Standing, fit_jointly, together_px
+from cv3d.calibration.rig.moments import timeline_by_motion, timeline_warnings
+from cv3d.calibration.rig.placed import Detected, PlacedCamera, common_views
+from cv3d.calibration.rig.problem import CameraViews
+from cv3d.calibration.rig.result import RigCalibration
+from cv3d.calibration.rig.seeding import Link, find_links, groups, place
+from cv3d.calibration.rig.symmetry import board_turns
+from cv3d.calibration.rig.uncertainty import stretch_stands
+from cv3d.compute import torch_threads
+from cv3d.errors import EstimationError, InputError, UsageError
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.progress import SILENT, Progress
+
+_ASYNCHRONOUS = 2.0
+"""Ratio of the residuals in common frames to the cameras' own noise beyond which frames are not taken for instants."""
+_MOST_WEIGHT = 8.0
+"""Largest ratio of the weights that cameras get for the precision of their corners."""
+
+
+@dataclass(frozen=True)
+class RigOptions:
+    """What a user may decide."""
+
+    board: Board | None = None
+    """The board, one for all cameras; None: found out."""
+    square_m: float | None = None
+    """Side of a square, side of a tag or distance of circles, metres; None: unknown, the result is up to scale. Where
+    rows and columns turn out to differ in scale it is the geometric mean of both directions."""
+    model: str = AUTO
+    """The lens model of all cameras; `auto`: chosen for each by the data."""
+    board_warp: BoardWarp = BoardWarp.AUTO
+    seed: int = 0
+    """Deals the views to cross-validation folds."""
+    workers: int | None = None
+    """Threads for detection; None: one per core."""
+    intrinsics: tuple[Camera | None, ...] = ()
+    """For each camera what is known and held, None where it is estimated; empty: all are estimated."""
+
+
+def calibrate_rig_sources(
+    sources: RigSources,
+    options: RigOptions | None = None,
+    journal: Journal | None = None,
+    progress: Progress = SILENT,
+) -> RigCalibration:
+    """Calibrate a rig from the pictures of its cameras.
+
+    Args:
+        sources: the pictures, and which of them are of one moment.
+        options: the user's decisions.
+        journal: keeps detections between runs.
+        progress: told about the course.
+
+    Returns:
+        The calibration. Where the pictures do not determine the rig its verdict is `unobservable` and its
+        uncertainty NaN.
+
+    Raises:
+        EstimationError: no board, a camera whose own pictures do not suffice, or cameras that nothing ties together.
+        InputError: fewer than two cameras, or intrinsics of another picture size.
+        QualityError: all pictures of a camera are copies of one.
+        UsageError: intrinsics are not given for as many cameras as there are.
+    """
+    options = options or RigOptions()
+    resolve_model(options.model)
+    count = len(sources.cameras)
+    if count < 2:
+        raise InputError(f"a rig has at least two cameras, not {count}")
+    if options.intrinsics and len(options.intrinsics) != count:
+        raise UsageError(f"intrinsics are given for {len(options.intrinsics)} cameras, and there are {count}")
+    began = time.perf_counter()
+    sightings = _sightings(sources, options, journal, progress)
+    detected = time.perf_counter()
+    progress.start("solve", count + 1)
+    with torch_threads(1):
+        result = estimate_rig(sources, sightings, options, progress)
+    progress.finish("solve")
+    ended = time.perf_counter()
+    return replace(result, seconds=Seconds(detected - began, ended - detected, ended - began))
+
+
+def estimate_rig(
+    sources: RigSources, sightings: Sequence[BoardSightings], options: RigOptions, progress: Progress = SILENT
+) -> RigCalibration:
+    """Estimate a rig from what its pictures show, the times of the result left at zero.
+
+    Args:
+        sources: the pictures, and which of them are of one moment.
+        sightings: the board, and its points in the pictures of each camera, (C,).
+        options: the user's decisions; the board is that of the sightings.
+        progress: told about the course.
+
+    Raises:
+        EstimationError: as :func:`calibrate_rig_sources`, as are the others.
+        InputError: likewise.
+        QualityError: likewise.
+    """
+    return _Estimator(sources, sightings, options, progress).run()
+
+
+def _sightings(
+    sources: RigSources, options: RigOptions, journal: Journal | None, progress: Progress
+) -> tuple[BoardSightings, ...]:
+    """What each camera's pictures show of the one board."""
+    pictures = [picture for camera in sources.cameras for picture in camera.pictures]
+    owners = [c for c, camera in enumerate(sources.cameras) for _ in camera.pictures]
+    found = find_board(pictures, options.board, options.square_m, journal, progress, options.workers, owners)
+    ends = list(accumulate(len(camera.pictures) for camera in sources.cameras))
+    starts = [0, *ends[:-1]]
+    return tuple(
+        BoardSightings(found.board, found.pictures[start:end]) for start, end in zip(starts, ends, strict=True)
+    )
+
+
+class _Estimator:
+    """Holds the rig while it is put together."""
+
+    def __init__(
+        self,
+        sources: RigSources,
+        sightings: Sequence[BoardSightings],
+        options: RigOptions,
+        progress: Progress,
+    ) -> None:
+        self.sources = sources
+        self.sightings = sightings
+        self.options = options
+        self.progress = progress
+        self.board = sightings[0].board
+        self.warnings = [*sources.warnings]
+
+    def run(self) -> RigCalibration:
+        """Each camera alone, then links between them, then all together."""
+        alone = self._each_alone()
+        timeline = self.sources.timeline
+        if timeline is None:
+            timeline = timeline_by_motion(self.sources.cameras, alone, self.board)
+        self.warnings += timeline.warnings
+        self.warnings += timeline_warnings(self.sources.cameras, alone, self.board, timeline)
+        frames, frame_count = self._frames(alone, timeline)
+        placed = [camera.placed(own) for camera, own in zip(alone, frames, strict=True)]
+        self._check_pictures_differ(placed)
+        turns = board_turns(self.board)
+        links = self._links(placed, find_links(placed, self.board, turns))
+        start = place(placed, links, frame_count, turns)
+        placed = [camera.relabelled(self.board, own) for camera, own in zip(placed, start.labels, strict=True)]
+        pictures = [camera.pictures() for camera in alone]
+        labels: Labels = {
+            (c, picture): ids
+            for c, camera in enumerate(placed)
+            for picture, (ids, _) in zip(pictures[c], camera.detections, strict=True)
+        }
+        standing = Standing(
+            cameras=_weighted(placed),
+            frames=torch.arange(frame_count),
+            state=start.state,
+            pictures=tuple(torch.tensor(own, dtype=torch.int64) for own in pictures),
+        )
+        fit = self._fit(standing, alone)
+        self._check_still_linked(alone, fit)
+        self.progress.advance("solve")
+        finished = FinishedRig(self.board, tuple(alone), timeline, fit, labels, tuple(self.warnings))
+        return assemble_rig(finished, self.options.seed)
+
+    def _each_alone(self) -> list[CameraAlone]:
+        options = CalibrateOptions(
+            self.board, self.board.square_m, self.options.model, self.options.board_warp, self.options.seed
+        )
+        given = self.options.intrinsics or (None,) * len(self.sources.cameras)
+        alone = []
+        for source, seen, camera in zip(self.sources.cameras, self.sightings, given, strict=True):
+            alone.append(calibrate_alone(source.name, seen, options, camera))
+            self.progress.advance("solve")
+        return alone
+
+    def _frames(self, alone: Sequence[CameraAlone], timeline: Timeline) -> tuple[list[list[int]], int]:
+        """The frame of every view used, for each camera, and the number of frames.
+
+        Frames are moments in which any camera saw the board, in their order; a picture of no moment is a frame by
+        itself, which still tells about its camera.
+        """
+        moment = {
+            (c, picture): m
+            for m, one in enumerate(timeline.moments)
+            for c, picture in enumerate(one.members)
+            if picture is not None
+        }
+        keys = [
+            [(0, moment[c, p]) if (c, p) in moment else (1 + c, p) for p in camera.pictures()]
+            for c, camera in enumerate(alone)
+        ]
+        order = {key: frame for frame, key in enumerate(sorted({key for own in keys for key in own}))}
+        return [[order[key] for key in own] for own in keys], len(order)
+
+    def _check_pictures_differ(self, placed: Sequence[PlacedCamera]) -> None:
+        """Two cameras never see a board at the very same pixels: then it is one camera's picture in both places."""
+        for second in range(len(placed)):
+            for first in range(second):
+                pairs = [pair.tolist() for pair in common_views(placed[first], placed[second])]
+                same = sum(
+                    _same(placed[first].detections[a], placed[second].detections[b])
+                    for a, b in zip(*pairs, strict=True)
+                )
+                if same and 2 * same >= len(pairs[0]):
+                    raise InputError(
+                        f"{placed[first].name} and {placed[second].name} hold the same pictures ({same} of "
+                        f"{len(pairs[0])} frames): each camera needs its own"
+                    )
+
+    def _links(self, placed: Sequence[PlacedCamera], links: Sequence[Link]) -> list[Link]:
+        """The links to be believed.
+
+        Raises:
+            EstimationError: they do not tie all cameras together.
+        """
+        names = [camera.name for camera in placed]
+        credible = [link for link in links if link.credible]
+        if len(groups(len(placed), [(link.first, link.second) for link in credible])) > 1:
+            raise EstimationError(_apart(names, links, credible))
+        for link in credible:
+            if 2 * link.agreeing < link.common:
+                self.warnings.append(
+                    f"{names[link.first]} and {names[link.second]} contradict each other in "
+                    f"{link.common - link.agreeing} of {link.common} frames: are the pictures of one moment paired?"
+                )
+        for link in links:
+            if not link.credible:
+                self.warnings.append(
+                    f"{names[link.first]} and {names[link.second]} contradict each other in almost all of "
+                    f"{link.common} common frames"
+                )
+        return credible
+
+    def _check_still_linked(self, alone: Sequence[CameraAlone], fit: JointFit) -> None:
+        cameras = fit.standing.cameras
+        linked = [
+            (first, second)
+            for second in range(len(cameras))
+            for first in range(second)
+            if bool(torch.isin(cameras[first].frames, cameras[second].frames).any())
+        ]
+        apart = groups(len(cameras), linked)
+        if len(apart) > 1:
+            parts = "; ".join(_hanging([alone[c].name for c in group]) for group in apart)
+            raise EstimationError(
+                f"what ties the cameras together contradicts itself ({parts}): are the pictures of one moment paired, "
+                "and are the cameras fixed to each other?"
+            )
+
+    def _fit(self, standing: Standing, alone: Sequence[CameraAlone]) -> JointFit:
+        """The joint solution, with the lens models that serve all cameras best where the user left them open.
+
+        Where the frames agree far worse between cameras than within each, the board moved between their exposures:
+        then what a camera knows of itself from single views is not sacrificed to common frames.
+        """
+        noise, deformation = [camera.noise_px for camera in alone], self._deformation(alone)
+        fit = fit_jointly(standing, noise, deformation)
+        if not stretch_stands(fit.solution):
+            deformation &= ~Deformation.STRETCHED
+            fit = fit_jointly(standing, noise, deformation)
+        own = tuple(views.model.name for views in fit.solution.cameras)
+        models = own
+        if resolve_model(self.options.model) == AUTO:
+            models = choose_together(fit.solution, np.random.default_rng(self.options.seed))
+        if models != own:
+            self._tell_models(alone, models)
+            changed = with_models(fit.solution, models)
+            standing = replace(
+                standing,
+                cameras=tuple(
+                    replace(views, model=new.model)
+                    for views, new in zip(standing.cameras, changed.cameras, strict=True)
+                ),
+                state=replace(
+                    standing.state,
+                    params=changed.state.params,
+                    rotation=changed.state.rotation,
+                    translation=changed.state.translation,
+                ),
+            )
+            fit = fit_jointly(standing, noise, deformation)
+        together = np.array(together_px(fit))
+        if not np.nanmedian(together / np.array(noise)) > _ASYNCHRONOUS:
+            return fit
+        return self._fit_asynchronous(standing, alone, np.where(np.isfinite(together), together, noise), deformation)
+
+    def _fit_asynchronous(
+        self, standing: Standing, alone: Sequence[CameraAlone], noise: NDArray[np.float64], deformation: Deformation
+    ) -> JointFit:
+        """The joint solution under the noise (C,) of common frames, with each camera's own knowledge of itself."""
+        unit = float(np.median(noise))
+        inflation = _inflation(standing)
+        known = [
+            None if views.held else own_prior(camera, views.model.name, deformation, unit * math.sqrt(inflation))
+            for camera, views in zip(alone, standing.cameras, strict=True)
+        ]
+        held = zip(standing.state.params, known, strict=True)
+        cameras = tuple(
+            replace(views, weight=unit / float(own)) for views, own in zip(standing.cameras, noise, strict=True)
+        )
+        standing = replace(
+            standing,
+            cameras=cameras,
+            state=replace(standing.state, params=tuple(p if one is None else one[0] for p, one in held)),
+        )
+        priors = tuple(None if one is None else one[1] for one in known)
+        return replace(fit_jointly(standing, noise.tolist(), deformation, priors), inflation=inflation)
+
+    def _tell_models(self, alone: Sequence[CameraAlone], models: Sequence[str]) -> None:
+        for camera, name in zip(alone, models, strict=True):
+            if name != camera.finished.solution.model:
+                self.progress.info(
+                    f"camera {camera.name}: {name} serves the rig better than {camera.finished.solution.model}, which "
+                    "fits this camera alone best"
+                )
+
+    def _deformation(self, alone: Sequence[CameraAlone]) -> Deformation:
+        """Which modes of the board's deformation are estimated, one board for all cameras.
+
+        Bending as asked for, else as most corners tell their own cameras; a stretch where any camera by itself sees
+        one, as few views of a camera turn the board enough to show it.
+        """
+        if self.options.board_warp is BoardWarp.OFF:
+            return UNDEFORMED
+        seen = [camera.finished.solution for camera in alone if camera.calibration is not None]
+        bent = sum(one.count for one in seen if Deformation.BENT in one.state.deformation)
+        stretched = any(Deformation.STRETCHED in one.state.deformation for one in seen)
+        bends = self.options.board_warp is BoardWarp.ON or 2 * bent > sum(one.count for one in seen)
+        result = Deformation.BENT if bends else UNDEFORMED
+        return result | Deformation.STRETCHED if stretched else result
+
+
+def _inflation(standing: Standing) -> float:
+    """Corners of a view whose errors are all those of one pose, in place of as many independent ones.
+
+    A board that moved since another camera's exposure shifts all corners of a view at once: n corners then are worth
+    the six numbers of a pose, not 2 n.
+    """
+    corners = [
+        views.observations.seen[shared].sum(dim=-1).to(torch.float64)
+        for views, shared in zip(standing.cameras, standing.shares(), strict=True)
+    ]
+    return max(1.0, 2.0 * float(torch.cat(corners).mean()) / POSE_SIZE)
+
+
+def _weighted(placed: Sequence[PlacedCamera]) -> tuple[CameraViews, ...]:
+    """What each camera saw, residuals weighted by the precision of its corners."""
+    scales = np.array([camera.scale_px for camera in placed])
+    typical = float(np.median(scales))
+    weights = np.clip(typical / scales, 1.0 / _MOST_WEIGHT, _MOST_WEIGHT)
+    return tuple(
+        CameraViews(camera.model, camera.observations, camera.frames, camera.size, camera.held, float(weight))
+        for camera, weight in zip(placed, weights, strict=True)
+    )
+
+
+def _same(one: Detected, other: Detected) -> bool:
+    return np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+
+
+def _apart(names: Sequence[str], links: Sequence[Link], credible: Sequence[Link]) -> str:
+    """Which cameras hang together, which do not, and why."""
+    apart = groups(len(names), [(link.first, link.second) for link in credible])
+    member = {c: g for g, group in enumerate(apart) for c in group}
+    parts = "; ".join(_hanging([names[c] for c in group]) for group in apart)
+    refused = [link for link in links if member[link.first] != member[link.second]]
+    if refused:
+        reasons = "; ".join(
+            f"{names[link.first]} and {names[link.second]} see the board in {link.common} common frames, "
+            "which contradict each other"
+            for link in refused
+        )
+        return f"the cameras do not hang together: {parts}; {reasons}: are the pictures of one moment paired?"
+    return (
+        f"the cameras do not hang together: {parts}; take pictures in which a camera of each group sees the board at "
+        "the same moment"
+    )
+
+
+def _hanging(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]} sees the board with no other camera"
+    return f"{', '.join(names[:-1])} and {names[-1]} hang together"
