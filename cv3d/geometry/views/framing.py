@@ -35,6 +35,10 @@ _FINEST_STEP = 1e-10
 _MAX_ROUNDS = 200
 _CENTRING = 1e-6
 _MIN_SIZE = 2
+_MAX_SIDE = 32766
+"""OpenCV's remap counts pixels in 16 bits."""
+_MAX_PIXELS = 100 << 20
+"""Their map alone takes 8 bytes each, and several such arrays exist at a time."""
 _SHRINK = 0.9995
 _MAX_SHRINKS = 400
 
@@ -109,6 +113,10 @@ def frame(
         raise UsageError(f"alpha is between 0 and 1, not {alpha:g}")
     if min(width, height) < _MIN_SIZE:
         raise UsageError(f"a view of {width}x{height} pixels is too small")
+    if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
+        raise UsageError(
+            f"a view of {width}x{height} pixels is too large: at most {_MAX_SIDE} a side and {_MAX_PIXELS >> 20} million"
+        )
     spans = np.array([width - 1.0, height - 1.0])
     inner, outer = boxes(seen, projection, float(spans[0] / spans[1] / pixel_ratio))
     # Interpolating focal lengths, as OpenCV does, makes equal steps of alpha equal steps of zoom.

@@ -1,0 +1,121 @@
+"""Viewing rays of pixels with their derivatives: how noise of a keypoint becomes noise of a direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cv3d.geometry.cameras.camera import Camera
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class PixelRays:
+    """Rays of pixels, to first order in the pixels."""
+
+    rays: Floats
+    """Directions in the camera frame, (..., 3): unit for a camera, of any length for homogeneous pixels."""
+    jacobians: Floats
+    """Derivatives of the rays by their pixels, (..., 3, 2), per pixel."""
+    valid: Bools
+    """Whether the pixel is finite and inside the lens model's domain, (...). Elsewhere the ray means nothing."""
+
+    def __getitem__(self, index: Bools | NDArray[np.intp] | slice) -> PixelRays:
+        """The rays that `index` selects on the first axis."""
+        return PixelRays(self.rays[index], self.jacobians[index], self.valid[index])
+
+    def __len__(self) -> int:
+        return len(self.rays)
+
+
+def pixel_rays(camera: Camera, pixels: Floats) -> PixelRays:
+    """Unit rays of a camera's pixels.
+
+    The derivative is the pseudo-inverse of the projection's at the unit ray. Projection does not change along a ray,
+    so the pseudo-inverse spans exactly the tangent plane of the unit sphere there.
+
+    Args:
+        camera: any central camera.
+        pixels: (..., 2).
+
+    Returns:
+        The rays, (..., 3), with derivatives.
+    """
+    params = torch.tensor(camera.params, dtype=torch.float64)
+    flat = np.ascontiguousarray(pixels, dtype=np.float64).reshape(-1, 2)
+    finite: Bools = np.asarray(np.isfinite(flat).all(axis=1))
+    seen = torch.from_numpy(np.where(finite[:, None], flat, camera.params[2:4]))
+    rays = camera.lens.unproject(params, seen)
+    _, by_point, _ = camera.lens.project_with_jacobians(params, rays)
+    inside = camera.lens.valid_pixels(params, seen).numpy()
+    jacobians = _pseudo_inverse(by_point.numpy())
+    regular: Bools = np.asarray(np.isfinite(jacobians).all(axis=(1, 2)))
+    lead = np.shape(pixels)[:-1]
+    return PixelRays(
+        rays.numpy().reshape(*lead, 3),
+        np.where(regular[:, None, None], jacobians, 0.0).reshape(*lead, 3, 2),
+        (finite & inside & regular).reshape(lead),
+    )
+
+
+def homogeneous_rays(pixels: Floats, centre: Floats, scale: float) -> PixelRays:
+    """Homogeneous coordinates of pixels as rays, for pictures of unknown cameras.
+
+    Args:
+        pixels: (..., 2).
+        centre: the pixel that becomes (0, 0, 1), (2,).
+        scale: pixels per unit; of the order of the picture's extent it conditions what is estimated from the rays.
+
+    Returns:
+        Rays ((u - centre_x) / scale, (v - centre_y) / scale, 1), (..., 3).
+    """
+    rays = np.ones((*np.shape(pixels)[:-1], 3))
+    rays[..., :2] = (pixels - centre) / scale
+    jacobians = np.zeros((*rays.shape, 2))
+    jacobians[..., 0, 0] = jacobians[..., 1, 1] = 1.0 / scale
+    valid: Bools = np.asarray(np.isfinite(rays).all(axis=-1))
+    return PixelRays(np.where(valid[..., None], rays, 1.0), jacobians, valid)
+
+
+def tangent_basis(directions: Floats) -> Floats:
+    """Orthonormal bases of the planes perpendicular to directions, the same for the same direction.
+
+    Args:
+        directions: (..., 3), any length but zero.
+
+    Returns:
+        (..., 3, 2), columns b0, b1 with b0 x b1 along the direction.
+    """
+    unit = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+    helper = np.eye(3)[np.abs(unit).argmin(axis=-1)]
+    first = np.cross(helper, unit)
+    first /= np.linalg.norm(first, axis=-1, keepdims=True)
+    return np.stack([first, np.cross(unit, first)], axis=-1)
+
+
+def cross_matrix(vectors: Floats) -> Floats:
+    """[v]x with [v]x p = v x p: (..., 3) to (..., 3, 3)."""
+    matrix = np.zeros((*vectors.shape, 3))
+    matrix[..., 2, 1], matrix[..., 0, 2], matrix[..., 1, 0] = np.moveaxis(vectors, -1, 0)
+    return matrix - np.swapaxes(matrix, -1, -2)
+
+
+def _pseudo_inverse(wide: Floats) -> Floats:
+    """J^T (J J^T)^-1 of matrices (n, 2, 3), not finite where J has rank below 2."""
+    gram = wide @ np.swapaxes(wide, 1, 2)
+    a, b, d = gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.stack([d, -b, -b, a], axis=1).reshape(-1, 2, 2) / (a * d - b * b)[:, None, None]
+        result: Floats = np.swapaxes(wide, 1, 2) @ inverse
+    return result
+
+
+def pixels_per_radian(camera: Camera) -> float:
+    """Resolution of a camera at its principal point, pixels per radian: the focal length where the lens has one."""
+    centre = pixel_rays(camera, np.array([camera.params[2:4]]))
+    return float(np.sqrt(2.0 / (centre.jacobians**2).sum()))
