@@ -84,7 +84,7 @@ def read_stated(source: str | Path | Camera) -> StatedCamera:
         file = file / _OWN_FILE
     if file.suffix.lower() != ".json" or not file.is_file():
         return StatedCamera(camera, None)
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = json.loads(file.read_text(encoding="utf-8-sig"))
     if content.get("schema") != SCHEMA or content.get("covariance") is None:
         return StatedCamera(camera, None)
     size = len(camera.params)

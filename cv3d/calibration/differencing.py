@@ -160,7 +160,10 @@ class _Comparison:
             difference = self._difference(motion, rays, pixels, seen)
             used = np.isfinite(difference).all(axis=1)
             if used.sum() < _LEAST_POINTS:
-                raise EstimationError("the two cameras have too few directions in common to be compared")
+                raise EstimationError(
+                    "the two cameras have too few directions in common to be compared, or the radius around the "
+                    "place is too small to fit a rotation in"
+                )
             if np.abs(step).max() > _SMALL_TURN:
                 jacobian = self._by_motion(motion, rays, size)
             weight = weights[used]

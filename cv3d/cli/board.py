@@ -22,6 +22,9 @@ class PageFormat(StrEnum):
     BOTH = "both"
 
 
+_OTHER_ENDINGS = frozenset(["png", "jpg", "jpeg", "tif", "tiff", "bmp", "eps", "ps", "dxf", "gif", "webp"])
+
+
 def board(
     run: Run,
     text: Annotated[
@@ -128,6 +131,8 @@ def output_files(out: Path | None, page_format: PageFormat | None, name: str, ov
         else:
             targets = [out]
     else:
+        if ending in _OTHER_ENDINGS:
+            raise UsageError(f"-o {out}: a board is written as .pdf or .svg, or as both into a folder")
         folder = Path() if out is None else out
         if folder.is_file():
             raise OutputError(f"{folder}: is a file; give a folder, or a file that ends with .pdf or .svg")

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from cv3d.calibration.camera_difference import CameraDifference
 
 
+_DUST = 1e-9
+"""Degrees and millimetres below which a motion is the rounding of its computation."""
+
+
 def diff(
     run: Run,
     camera_a: Annotated[
@@ -99,18 +103,18 @@ def describe(difference: CameraDifference, names: tuple[str, str], out: Path | N
     import textwrap
 
     a, b = difference.a, difference.b
-    turn = ", ".join(f"{value:+.3g}" for value in difference.rotation_vector_deg)
+    turn = ", ".join(_signed(value) for value in difference.rotation_vector_deg)
     shares = ", ".join(f"{difference.percentile_px(k):.3g} ({k} %)" for k in (50, 95, 99))
     lines = [
         *textwrap.wrap(difference.sentence, 80),
         "",
         f"A          {a.model} {a.width}x{a.height}  {names[0]}",
         f"B          {b.model} {b.width}x{b.height}  {names[1]}",
-        f"rotation   {difference.rotation_deg:.4g} degrees (about x, y, z: {turn})",
+        f"rotation   {_without_dust(difference.rotation_deg):.4g} degrees (about x, y, z: {turn})",
     ]
     if difference.translation_m is not None:
-        shift = ", ".join(f"{1000.0 * value:+.3g}" for value in difference.translation_m)
-        lines.append(f"translation {shift} mm, for points at {difference.distance_m:g} m")
+        shift = ", ".join(_signed(1000.0 * value) for value in difference.translation_m)
+        lines.append(f"shift      {shift} mm, for points at {difference.distance_m:g} m")
     lines += [
         f"over image RMS {difference.rms_px:.3g} px, mean {difference.mean_px:.3g}, max {difference.max_px:.3g}",
         f"within     {shares}",
@@ -124,3 +128,12 @@ def describe(difference: CameraDifference, names: tuple[str, str], out: Path | N
     if out is not None:
         lines += ["", f"written to {out}: report.html, result.json"]
     return "\n".join(lines)
+
+
+def _without_dust(value: float) -> float:
+    return value if abs(value) > _DUST else 0.0
+
+
+def _signed(value: float) -> str:
+    value = _without_dust(value)
+    return f"{value:+.3g}" if value else "0"

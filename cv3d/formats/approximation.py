@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cv3d.errors import FormatError
 from cv3d.formats import CameraFormat
 from cv3d.formats.camera_file import WORST_PX
 from cv3d.formats.sights import sights_of_camera
-from cv3d.formats.stand_ins import best, stand_ins
+from cv3d.formats.stand_ins import StandIns, best
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import Rig, RigCamera
+
+_CAMERAS_KEPT = 16
+"""Cameras whose stand-ins are remembered: those of a large rig."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +94,26 @@ def _can_encode(camera: Camera, camera_format: CameraFormat) -> bool:
     return True
 
 
+@lru_cache(maxsize=_CAMERAS_KEPT)
+def _candidates(camera: Camera, within: float) -> StandIns:
+    """The models that can stand for a camera, kept: whoever writes one format of it usually writes others too."""
+    return StandIns(sights_of_camera(camera, within))
+
+
 def _stand_in(
     camera: Camera, camera_format: CameraFormat, refusal: FormatError, allow_error_px: float, within: float
 ) -> SaidCamera:
-    sights = sights_of_camera(camera, within)
+    candidates = _candidates(camera, within)
+    sights = candidates.sights
     if sights.share == 0.0:
         raise FormatError(f"{refusal}; and the camera itself sees nothing: its model is not valid in its image")
-    found = stand_ins(sights, camera_format.models, lambda candidate: _can_encode(candidate, camera_format))
+    found = candidates.among(camera_format.models, lambda candidate: _can_encode(candidate, camera_format))
     if not found:
         raise FormatError(f"{refusal}; none of these sees as wide as this camera")
     chosen = best(found)
     if chosen.max_px > allow_error_px:
         raise FormatError(
             f"{refusal}; the nearest, {chosen.camera.model}, is too far off: {chosen.max_px:.3g} px at worst, "
-            f"{chosen.rms_px:.2g} px RMS; --allow-error {math.ceil(chosen.max_px)}px writes it all the same"
+            f"{chosen.rms_px:.2g} px RMS; 'cv3d convert' writes it with --allow-error {math.ceil(chosen.max_px)}px"
         )
     return SaidCamera(chosen.camera, chosen.rms_px, chosen.max_px, sights.share)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,8 @@ def _construct_matrix(loader: OpenCvLoader, node: yaml.MappingNode) -> object:
 
 OpenCvLoader.add_constructor("tag:yaml.org,2002:opencv-matrix", _construct_matrix)
 
+STANDARD_INPUT = "-"
+"""What the standard input is called in the place of a file."""
 _MAX_YAML = 1 << 20
 """Characters up to which a text is tried as YAML, whose parser takes seconds for more."""
 _MAX_BYTES = 64 << 20
@@ -41,11 +44,13 @@ class Content:
 
     @classmethod
     def of_file(cls, path: Path) -> Content:
-        """Read a file.
+        """Read a file, or what comes in where it is called "-".
 
         Raises:
             InputError: it cannot be read, is empty, or is too large to be a camera file.
         """
+        if str(path) == STANDARD_INPUT:
+            return cls._checked(sys.stdin.buffer.read(), "standard input", None)
         try:
             if path.stat().st_size > _MAX_BYTES:
                 raise InputError(f"{path}: is no camera file: it is larger than {_MAX_BYTES >> 20} MB")
@@ -54,9 +59,13 @@ class Content:
             raise InputError(f"{path}: no such file or folder") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return cls._checked(data, str(path), path)
+
+    @classmethod
+    def _checked(cls, data: bytes, source: str, path: Path | None) -> Content:
         if not data.strip():
-            raise FormatError(f"{path}: is empty")
-        return cls(data, str(path), path)
+            raise FormatError(f"{source}: is empty")
+        return cls(data, source, path)
 
     def beside(self, name: str) -> Content | None:
         """The file of that name in the same folder; None where there is none."""
@@ -100,7 +109,7 @@ class Content:
         if self.text is None or len(self.text) > _MAX_YAML:
             return None
         try:
-            value = yaml.load(without_directive(self.text), OpenCvLoader)
+            value = yaml.load(first_document(without_directive(self.text)), OpenCvLoader)
         except (yaml.YAMLError, ValueError, TypeError, RecursionError):
             return None
         return value if isinstance(value, Mapping) else None
@@ -110,3 +119,12 @@ def without_directive(text: str) -> str:
     """A YAML text without its first line where that is `%YAML:1.0`, OpenCV's own spelling, which YAML does not have."""
     first, _, rest = text.partition("\n")
     return rest if first.startswith("%YAML") else text
+
+
+def first_document(text: str) -> str:
+    """The first of several YAML documents: `rostopic echo` and `ros2 topic echo` end every message with a `---`."""
+    head, separator, rest = text.partition("\n---")
+    if not separator:
+        return text
+    is_start = not any(line.strip() and not line.lstrip().startswith(("#", "---", "%")) for line in head.splitlines())
+    return f"{head}\n---{first_document(rest)}" if is_start else f"{head}\n"

@@ -122,6 +122,8 @@ def convert(
         read = read_camera_file(path, ReadOptions(size, allow_error_px))
         lost = max((one.max_px for one in read.stand_ins.values()), default=0.0)
         content = write_cameras(read.rig, FORMATS[to], allow_error_px - lost, within)
+    if output is not None and content.is_single:
+        _check_ending(Path(output), to)
     targets = () if output is None else _targets(Path(output), str(output).endswith("/"), content)
     for target in targets:
         if target.exists() and not overwrite:
@@ -131,12 +133,34 @@ def convert(
     return Conversion(str(source), read.format, to, _compared(read, content), content, targets)
 
 
+def _check_ending(output: Path, to: str) -> None:
+    """See that a file's name does not promise another format.
+
+    Raises:
+        UsageError: it does.
+    """
+    own = _kind_of_ending(FORMATS[to].file_name)
+    kind = _kind_of_ending(output.name)
+    if kind is None or kind == own or output.is_dir():
+        return
+    others = ", ".join(name for name, one in FORMATS.items() if _kind_of_ending(one.file_name) == kind)
+    raise UsageError(f"{output}: ends like a file of {others}, but --to {to} writes {FORMATS[to].file_name}")
+
+
+def _kind_of_ending(name: str) -> str | None:
+    """The ending of a file's name, if it is one of the formats'."""
+    ending = {".yml": ".yaml"}.get(Path(name).suffix.lower(), Path(name).suffix.lower())
+    return ending if any(Path(one.file_name).suffix == ending for one in FORMATS.values()) else None
+
+
 def _targets(output: Path, is_folder: bool, content: WrittenCameras) -> tuple[Path, ...]:
     """Where each file goes."""
     names = list(content.files)
     if not content.is_single:
-        if output.is_file():
-            raise OutputError(f"{output}: is a file; {len(names)} files are to be written, which takes a folder")
+        if output.is_file() or (not output.is_dir() and not is_folder and _kind_of_ending(output.name)):
+            raise OutputError(
+                f"{output}: would be one file, but {len(names)} are to be written, one for each camera: name a folder"
+            )
         return tuple(output / name for name in names)
     if output.is_dir() or is_folder or (not output.suffix and not output.is_file()):
         return tuple(output / name for name in names)

@@ -102,7 +102,9 @@ class Fields:
             FormatError: none was given.
         """
         if given is None:
-            self.fail("does not say how large the pictures are; give it with --size WIDTHxHEIGHT")
+            self.fail(
+                "does not say how large the pictures are; 'cv3d convert … --size WIDTHxHEIGHT' writes a file that does"
+            )
         return given
 
     def agreed_size(self, said: tuple[int, int], given: tuple[int, int] | None) -> tuple[int, int]:

@@ -48,6 +48,8 @@ def read_foreign(
         FormatError: none of cv3d's models comes near enough.
     """
     table = _table(project, width, height)
+    if len(table) == 0:
+        raise FormatError(f"{source}: the camera model {original} sees nothing of its image with these parameters")
     tree = cKDTree(project(_ray(table)).numpy())
     sights = sights_of(width, height, lambda pixels: _unproject(project, pixels, table, tree))
     found = stand_ins(sights, [*CANDIDATES, SPLINED])

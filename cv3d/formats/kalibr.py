@@ -3,7 +3,9 @@
 Kalibr (its wiki, "yaml formats" and "supported models") names a projection (`camera_model`) and a distortion on top of
 it, and puts the projection's own parameters before the focal lengths: omni xi fu fv pu pv; ds xi alpha fu fv pu pv;
 eucm alpha beta fu fv pu pv. `T_cn_cnm1` takes points of the camera before to this one: it is cam_n_from_cam_n-1, in
-metres. `cam_overlaps` lists the cameras that share a view with this one.
+metres. `cam_overlaps` lists the cameras that share a view with this one. Where no `T_cn_cnm1` says how a camera stands
+to the one before, its pose relative to the IMU does: Kalibr's `T_cam_imu` is cam_from_imu, and OpenVINS, whose files
+have the same layout, writes its inverse as `T_imu_cam`.
 
 Its omni divides by z + xi d, where cv3d's `ucm` divides by alpha d + (1 - alpha) z, which is (1 - alpha) (z + xi d)
 with xi = alpha / (1 - alpha). So its focal lengths are cv3d's divided by 1 - alpha.
@@ -20,13 +22,13 @@ from numpy.typing import NDArray
 
 from cv3d.errors import FormatError
 from cv3d.formats.camera_file import CameraFile, ReadOptions, StandIn
-from cv3d.formats.content import Content
+from cv3d.formats.content import Content, without_directive
 from cv3d.formats.fields import Fields, exact_list, parse_yaml
 from cv3d.formats.foreign_lens import read_foreign
 from cv3d.formats.foreign_projections import project_fov
 from cv3d.formats.poses import read_transform
 from cv3d.geometry.cameras.camera import Camera
-from cv3d.geometry.cameras.rig import Rig, RigCamera
+from cv3d.geometry.cameras.rig import Rig, RigCamera, inverse_rigid
 
 _NAMES_OF_MODEL = {
     "pinhole": ("pinhole", "none"),
@@ -80,25 +82,42 @@ def decode(content: Content, options: ReadOptions) -> CameraFile:
     """
     if content.text is None:
         raise FormatError(f"{content.source}: not readable as YAML: it is no text")
-    fields = parse_yaml(content.text, content.source)
+    fields = parse_yaml(without_directive(content.text), content.source)
     cameras: list[RigCamera] = []
     stand_ins: dict[str, StandIn] = {}
     pose: NDArray[np.float64] | None = np.eye(4) if len(fields.names()) > 1 else None
+    previous = fields
     for name in fields.names():
         part = fields.part(name)
         camera, stand_in = _from_kalibr(part, content.source, options)
         if stand_in is not None:
             stand_ins[name] = stand_in
         if cameras:
-            pose = _step(part) @ pose if pose is not None and "T_cn_cnm1" in part else None
+            step = _step(part, previous)
+            pose = None if pose is None or step is None else step @ pose
+        previous = part
         cameras.append(RigCamera(name, camera, pose))
     if not cameras:
         fields.fail("holds no camera")
     return CameraFile(Rig(tuple(cameras)), "kalibr", stand_ins)
 
 
-def _step(part: Fields) -> NDArray[np.float64]:
-    return read_transform(part, "T_cn_cnm1", part.numbers("T_cn_cnm1", 16, 12))
+def _step(part: Fields, previous: Fields) -> NDArray[np.float64] | None:
+    """The pose of a camera relative to the one before, (4, 4); None where the file does not say it."""
+    if "T_cn_cnm1" in part:
+        return read_transform(part, "T_cn_cnm1", part.numbers("T_cn_cnm1", 16, 12))
+    cam_from_imu, previous_from_imu = _cam_from_imu(part), _cam_from_imu(previous)
+    if cam_from_imu is None or previous_from_imu is None:
+        return None
+    return cam_from_imu @ inverse_rigid(previous_from_imu)
+
+
+def _cam_from_imu(part: Fields) -> NDArray[np.float64] | None:
+    if "T_cam_imu" in part:
+        return read_transform(part, "T_cam_imu", part.numbers("T_cam_imu", 16, 12))
+    if "T_imu_cam" in part:
+        return inverse_rigid(read_transform(part, "T_imu_cam", part.numbers("T_imu_cam", 16, 12)))
+    return None
 
 
 def _overlaps(rig: Rig) -> list[list[int]]:

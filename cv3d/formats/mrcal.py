@@ -1,4 +1,6 @@
-"""mrcal's .cameramodel: a Python dict of lens_model, intrinsics, extrinsics, imagersize (mrcal/cameramodel.py).
+"""mrcal's .cameramodel: a Python dict of lensmodel, intrinsics, extrinsics, imagersize (mrcal/cameramodel.py).
+
+Its first releases called the first of them lens_model, and before that distortion_model with DISTORTION_ in front.
 
 Pixel origin: the centre of the top-left pixel. `extrinsics` are rt_fromref, a rotation vector and a translation that
 take points of the reference frame to the camera: cam_from_reference. The reference written is the rig's first camera;
@@ -39,6 +41,8 @@ _NAME_OF_MODEL = {
 }
 _MODEL_OF_NAME = {name: model for model, name in _NAME_OF_MODEL.items()}
 _SPLINED = re.compile(r"LENSMODEL_SPLINED_STEREOGRAPHIC_order=(\d+)_Nx=(\d+)_Ny=(\d+)_fov_x_deg=(\d+)")
+LENS_KEYS = ("lensmodel", "lens_model", "distortion_model")
+"""What the field of the lens model has been called, the newest name first."""
 _POSES = ("extrinsics", "rt_cam_ref", "rt_fromref")
 _STEREOGRAPHIC = 0.5
 """alpha of the `ucm` that is the stereographic projection."""
@@ -59,7 +63,7 @@ def encode(rig: Rig) -> bytes:
         extrinsics = [*vector_from_rotation(pose[:3, :3]).tolist(), *pose[:3, 3].tolist()]
     lines = [
         "{",
-        f"    'lens_model':  '{lens_model}',",
+        f"    'lensmodel':  '{lens_model}',",
         "",
         "    # intrinsics are fx,fy,cx,cy,distortion0,distortion1,....",
         f"    'intrinsics': {exact_list(intrinsics)},",
@@ -84,7 +88,7 @@ def decode(content: Content, options: ReadOptions) -> CameraFile:
             f"{content.source}: not readable as a Python dict, which a .cameramodel is".removeprefix(": ")
         )
     fields = Fields(content.python, content.source)
-    key = "lens_model" if "lens_model" in fields else "distortion_model"
+    key = next((key for key in LENS_KEYS if key in fields), LENS_KEYS[0])
     name = fields.text(key).replace("DISTORTION_", "LENSMODEL_")
     name = "LENSMODEL_PINHOLE" if name == "LENSMODEL_NONE" else name
     width, height = (round(number) for number in fields.numbers("imagersize", 2))
@@ -103,7 +107,7 @@ def _pose(fields: Fields) -> NDArray[np.float64] | None:
 
 
 def _to_mrcal(camera: Camera) -> tuple[str, tuple[float, ...]]:
-    """lens_model and intrinsics."""
+    """The fields lensmodel and intrinsics."""
     lens = camera.lens
     if isinstance(lens, SplinedStereographic):
         configuration = f"order={lens.order}_Nx={lens.nx}_Ny={lens.ny}_fov_x_deg={lens.fov_x_deg}"
@@ -128,7 +132,7 @@ def _from_mrcal(
         try:
             model = SplinedStereographic.configured(*(int(group) for group in match.groups())).name
         except Cv3dError as error:
-            fields.fail(f"field 'lens_model': {error}")
+            fields.fail(f"field 'lensmodel': {error}")
         return fields.camera(model, width, height, fields.numbers("intrinsics")), None
     if name not in _MODEL_OF_NAME:
         known = ", ".join([*_MODEL_OF_NAME, "LENSMODEL_SPLINED_STEREOGRAPHIC_…", "LENSMODEL_CAHVOR"])

@@ -169,6 +169,8 @@ def _camera(fields: Fields, names: _Names, options: ReadOptions) -> Camera:
         fields.fail(f"field '{names.matrix}' holds skew or is not a calibration matrix")
     coefficients = matrix_data(fields, names.coefficients, *_MODEL_OF_COUNT)
     model = _model(fields, names, len(coefficients))
+    if model.startswith("brown") and not _says_model(fields, names):
+        model, coefficients = _simplest(coefficients)
     shape = coefficients
     if model == "pinhole":
         if any(coefficients):
@@ -217,6 +219,18 @@ def _model(fields: Fields, names: _Names, count: int) -> str:
         _check_count(fields, names, "kannala_brandt4", count)
         return "kannala_brandt4"
     return "omni" if f"xi{names.suffix}" in fields else _MODEL_OF_COUNT[count]
+
+
+def _says_model(fields: Fields, names: _Names) -> bool:
+    return "distortion_model" in fields or f"distortion_model{names.suffix}" in fields
+
+
+def _simplest(coefficients: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
+    """The smallest Brown model that says the same: OpenCV pads with zeros, stereo_calib up to 14 coefficients."""
+    counts = [
+        count for count in sorted(_MODEL_OF_COUNT) if count <= len(coefficients) and not any(coefficients[count:])
+    ]
+    return _MODEL_OF_COUNT[counts[0]], coefficients[: counts[0]]
 
 
 def _check_count(fields: Fields, names: _Names, model: str, count: int) -> None:

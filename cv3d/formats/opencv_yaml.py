@@ -16,6 +16,7 @@ from cv3d.formats.fields import Fields, exact, exact_list, parse_yaml
 from cv3d.geometry.cameras.rig import Rig
 
 MODELS = opencv_fields.MODELS
+_INTRINSICS, _EXTRINSICS = "intrinsics", "extrinsics"
 
 
 def encode(rig: Rig) -> bytes:
@@ -37,7 +38,15 @@ def decode(content: Content, options: ReadOptions) -> CameraFile:
     Raises:
         FormatError: it is not readable, or as of :func:`cv3d.formats.opencv_fields.from_fields`.
     """
-    return CameraFile(opencv_fields.from_fields(_fields(content), options), "opencv")
+    fields = _fields(content)
+    if content.path is not None and content.path.stem == _INTRINSICS:
+        # samples/cpp/stereo_calib.cpp writes the lenses and how they stand to each other into two files.
+        beside = content.beside(f"{_EXTRINSICS}{content.path.suffix}")
+        pose = None if beside is None else _fields(beside)
+        if pose is not None and "R" in pose and "R" not in fields:
+            entries = {name: fields.raw(name) for name in fields.names()}
+            fields = fields.with_entries(entries | {name: pose.raw(name) for name in ("R", "T") if name in pose})
+    return CameraFile(opencv_fields.from_fields(fields, options), "opencv")
 
 
 def _fields(content: Content) -> Fields:

@@ -14,8 +14,31 @@ from cv3d.formats.recognition import recognise
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import Rig, RigCamera
 
-_FOLDER_FILES = ("rig.json", "camera.json", "cameras.bin", "cameras.txt", "camchain.yaml", "transforms.json")
-_FOLDER_SETS = ("*.cameramodel", "cam*/sensor.yaml", "mav0/cam*/sensor.yaml")
+_FOLDER_FILES = (
+    "rig.json",
+    "camera.json",
+    "cameras.bin",
+    "cameras.txt",
+    "camchain.yaml",
+    "transforms.json",
+    "camera_opencv.yaml",
+    "camera_opencv.xml",
+    "camera_info.yaml",
+    "calibration_basalt.json",
+    "intrinsics.yml",
+)
+_FOLDER_SETS = (
+    "*.cameramodel",
+    "cam*/sensor.yaml",
+    "mav0/cam*/sensor.yaml",
+    "sensor.yaml",
+    "*/sensor.yaml",
+    "*_camera_info.yaml",
+    "*_transforms.json",
+    "*_opencv.yaml",
+    "*_opencv.xml",
+)
+"""Files of one camera each, which may stand alone; those that `cv3d convert` writes where a format has it so."""
 
 
 def read_cameras(path: str | Path, options: ReadOptions | None = None) -> Rig:
@@ -73,7 +96,7 @@ def _read_one(path: Path, options: ReadOptions) -> CameraFile:
 
 def _read_set(files: Sequence[Path], folder: Path, options: ReadOptions) -> CameraFile:
     """Files of one camera each, whose poses share a frame."""
-    names = [file.parent.name if file.name == "sensor.yaml" else file.stem for file in files]
+    names = [_camera_name(file) for file in files]
     cameras: list[RigCamera] = []
     stand_ins: dict[str, StandIn] = {}
     formats = set()
@@ -91,6 +114,16 @@ def _read_set(files: Sequence[Path], folder: Path, options: ReadOptions) -> Came
     if len(formats) > 1:
         raise FormatError(f"{folder}: its camera files are of several formats: {', '.join(sorted(formats))}")
     return CameraFile(_related(cameras), formats.pop(), stand_ins)
+
+
+def _camera_name(file: Path) -> str:
+    """What a file of one camera calls it by its place: the folder of a sensor.yaml, else its own name."""
+    if file.name == "sensor.yaml":
+        return file.parent.name
+    for pattern in _FOLDER_SETS:
+        if pattern.startswith("*_") and file.name.endswith(pattern[1:]):
+            return file.name.removesuffix(pattern[1:])
+    return file.stem
 
 
 def _related(cameras: list[RigCamera]) -> Rig:
@@ -121,7 +154,8 @@ def _in_folder(path: Path) -> list[Path]:
         if found := sorted(path.glob(pattern)):
             return found
     raise InputError(
-        f"{path}: holds no camera file: {', '.join(_FOLDER_FILES)}, {' or '.join(_FOLDER_SETS)}; name the file itself"
+        f"{path}: holds no camera file under a usual name, such as camera.json, rig.json, camchain.yaml or "
+        "cameras.txt; name the file itself"
     )
 
 

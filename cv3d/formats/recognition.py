@@ -12,6 +12,17 @@ from cv3d.formats.content import Content
 
 _COLMAP_LINE = re.compile(r"^\s*\d+\s+[A-Z][A-Z_0-9]+\s+\d+\s+\d+(\s+\S+)*\s*$", re.MULTILINE)
 _FRONT = 2000
+_MAGIC = {
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG picture",
+    b"BM": "a BMP picture",
+    b"II*\0": "a TIFF picture",
+    b"MM\0*": "a TIFF picture",
+    b"%PDF": "a PDF",
+    b"PK\x03\x04": "an archive, or a numpy .npz",
+}
+_PLAIN_NUMBERS = re.compile(r"[\s\d.,;eE+-]+")
+_NAMED = 6
 
 
 def recognise(content: Content) -> str:
@@ -20,6 +31,7 @@ def recognise(content: Content) -> str:
     Raises:
         FormatError: it is none that cv3d knows.
     """
+    _refuse_other_sensors(content)
     for name, is_it in _SIGNS.items():
         if is_it(content):
             return name
@@ -27,9 +39,35 @@ def recognise(content: Content) -> str:
     if hint is not None:
         return hint
     raise FormatError(
-        f"{content.source}: is no camera file that cv3d knows: neither of cv3d, OpenCV, ROS, Kalibr, COLMAP, mrcal, "
-        "nerfstudio, Basalt nor EuRoC"
+        f"{content.source}: is no camera file that cv3d knows (cv3d, OpenCV, ROS, Kalibr, COLMAP, mrcal, nerfstudio, "
+        f"Basalt, EuRoC): {_description(content)}"
     )
+
+
+def _description(content: Content) -> str:
+    """What a file is that is in no known format, as far as it can be seen."""
+    if kind := next((kind for magic, kind in _MAGIC.items() if content.data.startswith(magic)), None):
+        return f"it is {kind}"
+    if content.text is None:
+        return "it is no text"
+    parsed = content.json or content.yaml
+    if isinstance(parsed, Mapping):
+        names = [str(name) for name in parsed][:_NAMED]
+        return f"its fields are {', '.join(names)}{', …' if len(parsed) > _NAMED else ''}"
+    if _PLAIN_NUMBERS.fullmatch(content.text):
+        return (
+            "it holds numbers without names; write them into a file of one of these formats, e.g. a line "
+            "'1 PINHOLE width height fx fy cx cy' into a cameras.txt of COLMAP, whose cx and cy are larger by 0.5"
+        )
+    return "it is a text of another kind"
+
+
+def _refuse_other_sensors(content: Content) -> None:
+    """See that a file of EuRoC's layout is not of an IMU or of ground truth."""
+    fields = content.yaml or {}
+    kind = fields.get("sensor_type", "camera")
+    if kind != "camera" and "intrinsics" not in fields:
+        raise FormatError(f"{content.source}: is of a sensor of type '{kind}', not of a camera")
 
 
 def _json(content: Content) -> Mapping[str, object]:
@@ -60,7 +98,9 @@ def _is_opencv_xml(content: Content) -> bool:
 
 
 def _is_mrcal(content: Content) -> bool:
-    return isinstance(content.python, dict) and bool({"lens_model", "distortion_model"} & content.python.keys())
+    return isinstance(content.python, dict) and bool(
+        content.python.keys() & {"lensmodel", "lens_model", "distortion_model"}
+    )
 
 
 def _is_kalibr(content: Content) -> bool:

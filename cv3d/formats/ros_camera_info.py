@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cv3d.errors import FormatError
 from cv3d.formats.camera_file import CameraFile, ReadOptions, alone
-from cv3d.formats.content import Content
+from cv3d.formats.content import Content, first_document
 from cv3d.formats.fields import Fields, exact_list, parse_yaml
 from cv3d.geometry.cameras.rig import Rig, RigCamera
 
@@ -81,7 +81,7 @@ def decode(content: Content, options: ReadOptions) -> CameraFile:
     """
     if content.text is None:
         raise FormatError(f"{content.source}: not readable as YAML: it is no text")
-    fields = parse_yaml(content.text.removesuffix("---\n"), content.source)
+    fields = parse_yaml(first_document(content.text), content.source)
     _refuse_partial_pictures(fields)
     name = fields.text("camera_name") if "camera_name" in fields else "camera"
     matrix = _data(fields, _present(fields, "camera_matrix", "K", "k"), 9)

@@ -46,6 +46,7 @@ _FIELDS_DEG = (25.0, 50.0, 75.0)
 _PERSPECTIVE = frozenset(["pinhole", "brown4", "brown5", "brown8", "brown12"])
 _STEPS = ("brown4", "brown5", "brown8")
 """Models whose fits are where larger ones of their family start."""
+_LARGEST = "brown12"
 _MIN_DEPTH = math.cos(math.radians(85.0))
 """A model that divides by z is not fitted to rays further off the axis."""
 _STRAIGHT_BACK = math.cos(math.radians(165.0))
@@ -57,6 +58,8 @@ _SPLINE_KNOTS = 24
 _SPLINE_ORDER = 3
 _SPLINE_FOLLOWS = 1e3
 """Weight of the sights against the prior that keeps a spline smooth: there is no noise to smooth away."""
+_EXACT_PX = 5e-3
+"""A stand-in that is this close everywhere leaves nothing worth a larger model: corners are not found better."""
 _SIMPLER = 1.25
 _ALIKE_PX = 2e-3
 """A simpler model is preferred where it is no worse than this times, or plus this, the best."""
@@ -73,42 +76,62 @@ class Fitted:
     """Largest difference, pixels."""
 
 
+class StandIns:
+    """The models that can stand for one camera; each is fitted once, however many formats ask for it."""
+
+    def __init__(self, sights: Sights) -> None:
+        self.sights = sights
+        self._params: dict[str, Tensor | None] = {}
+        self._judged: dict[str, Fitted | None] = {}
+
+    def among(self, models: Iterable[str], accept: Callable[[Camera], bool] = lambda camera: True) -> list[Fitted]:
+        """The camera as each of `models` that can be fitted to it, simpler ones first.
+
+        Models that do not reach all of the camera's field of view are left out, and those that come after one that
+        is as good as exact.
+
+        Args:
+            models: names among :data:`CANDIDATES`, and :data:`SPLINED`; others are passed over.
+            accept: whether a camera that was fitted will do.
+        """
+        wanted = set(models)
+        if len(self.sights.fit[0]) < _FEWEST:
+            return []
+        found: list[Fitted] = []
+        for name in CANDIDATES:
+            judged = self._fitted(name) if name in wanted else None
+            if judged is not None and accept(judged.camera):
+                found.append(judged)
+                if judged.max_px <= _EXACT_PX:
+                    return found
+        if SPLINED in wanted and all(one.max_px > _CLOSE_PX for one in found):
+            splined = self._fitted(SPLINED)
+            found += [splined] if splined is not None and accept(splined.camera) else []
+        return found
+
+    def _fitted(self, name: str) -> Fitted | None:
+        if name not in self._judged:
+            if name == SPLINED:
+                self._judged[name] = _splined(self.sights)
+            else:
+                params = self._fit(name)
+                self._judged[name] = None if params is None else _judge(name, params, self.sights)
+        return self._judged[name]
+
+    def _fit(self, name: str) -> Tensor | None:
+        """Parameters of a model, those of the smaller ones of its family being found first."""
+        if name not in self._params:
+            smaller = _STEPS[: _STEPS.index(name)] if name in _STEPS else _STEPS if name == _LARGEST else ()
+            steps = [params for step in smaller if (params := self._fit(step)) is not None]
+            self._params[name] = _fit(name, self.sights, steps)
+        return self._params[name]
+
+
 def stand_ins(
     sights: Sights, models: Iterable[str], accept: Callable[[Camera], bool] = lambda camera: True
 ) -> list[Fitted]:
-    """The camera as each of `models` that can be fitted to it, simpler ones first.
-
-    Models that do not reach all of the camera's field of view are left out, and those that come after one that
-    leaves nothing to improve.
-
-    Args:
-        sights: of the camera.
-        models: names among :data:`CANDIDATES`, and :data:`SPLINED`; others are passed over.
-        accept: whether a camera that was fitted will do.
-    """
-    models = list(models)
-    if len(sights.fit[0]) < _FEWEST:
-        return []
-    wanted = [name for name in CANDIDATES if name in set(models)]
-    found: list[Fitted] = []
-    fits: dict[str, Tensor] = {}
-    for place, name in enumerate(CANDIDATES):
-        is_step = name in _STEPS and any(later in wanted for later in CANDIDATES[place + 1 :] if later in _PERSPECTIVE)
-        if name not in wanted and not is_step:
-            continue
-        params = _fit(name, sights, fits)
-        if params is None:
-            continue
-        fits[name] = params
-        judged = _judge(name, params, sights)
-        if name in wanted and judged is not None and accept(judged.camera):
-            found.append(judged)
-            if judged.max_px <= _ALIKE_PX:
-                return found
-    if SPLINED in models and all(one.max_px > _CLOSE_PX for one in found):
-        splined = _splined(sights)
-        found += [splined] if splined is not None and accept(splined.camera) else []
-    return found
+    """The camera of these sights as each of `models` that can be fitted to it; as :meth:`StandIns.among`."""
+    return StandIns(sights).among(models, accept)
 
 
 def best(found: Sequence[Fitted]) -> Fitted:
@@ -130,20 +153,28 @@ def _judge(name: str, params: Tensor, sights: Sights) -> Fitted | None:
     return Fitted(camera, float((off * off).mean().sqrt()), float(off.max()))
 
 
-def _fit(name: str, sights: Sights, fits: dict[str, Tensor]) -> Tensor | None:
-    """The best of the fits from all starts; None where the model cannot see that wide."""
+def _fit(name: str, sights: Sights, steps: Sequence[Tensor]) -> Tensor | None:
+    """The best of the fits from all starts, or the first that is exact; None where the model cannot see that wide.
+
+    Args:
+        name: of the model.
+        sights: what to fit to.
+        steps: parameters of smaller models of its family.
+    """
     model = get_model(name)
     pixels, rays = sights.fit
     if name in _PERSPECTIVE and bool((rays[:, 2] < _MIN_DEPTH).any()):
         return None
     best_cost, best_params = math.inf, None
-    for start in _starts(model, sights, fits):
+    for start in _starts(model, sights, steps):
         params = _growing(model, rays, pixels, start) if name in _PERSPECTIVE else start
         fit = fit_model(model, rays, pixels, params, max_iterations=_ITERATIONS)
         reaches = bool(model.valid_points(fit.params, rays).all())
         cost = float(fit.errors.square().mean()) * (1.0 if reaches else 1e6)
         if cost < best_cost:
             best_cost, best_params = cost, fit.params
+        if reaches and float(fit.errors.max()) < _EXACT_PX:
+            break
     return best_params
 
 
@@ -176,7 +207,7 @@ def _growing(model: CameraModel, rays: Tensor, pixels: Tensor, start: Tensor) ->
     return start
 
 
-def _starts(model: CameraModel, sights: Sights, fits: dict[str, Tensor]) -> list[Tensor]:
+def _starts(model: CameraModel, sights: Sights, steps: Sequence[Tensor]) -> list[Tensor]:
     """Initial parameters (P,) of each start."""
     focal, centre = _paraxial(sights)
 
@@ -200,10 +231,9 @@ def _starts(model: CameraModel, sights: Sights, fits: dict[str, Tensor]) -> list
         case "kannala_brandt4":
             return [start(model.neutral_shape), start(_equidistant_shape(sights, focal, centre))]
         case _:
-            simpler = [fits[name] for name in _STEPS if name in fits]
             padded = [
                 torch.cat([params, params.new_zeros(model.param_count - len(params))])
-                for params in simpler[-1:]
+                for params in steps[-1:]
                 if len(params) < model.param_count
             ]
             return [start(model.neutral_shape), *padded]

@@ -148,7 +148,10 @@ def test_an_existing_file_is_kept_unless_overwrite(cv3d_main: Cv3d, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "code", "fragment"),
     [
-        (["hexagons"], 2, "not a board"),
+        (["hexagons"], 2, "'hexagons' is not a board"),
+        (["checkerboard:9"], 2, "'checkerboard:9' is not a board"),
+        (["--square", "30"], 2, "without one it is in metres"),
+        (["-o", "board.png"], 2, "as .pdf or .svg"),
         (["charuco:7x5", "--square", "90mm"], 2, "does not fit on A4"),
         (["--paper", "a11"], 2, "not a paper size"),
         (["--square", "wide"], 2, "not a length"),

@@ -101,7 +101,7 @@ def test_a_rig_into_one_file_or_one_each(cv3d_main: Main, rig_file: Path, tmp_pa
     outcome = cv3d_main("convert", str(rig_file), "--to", "ros", "-o", str(folder))
     assert sorted(path.name for path in folder.iterdir()) == ["left_camera_info.yaml", "right_camera_info.yaml"]
     assert "does not say how the cameras stand to each other" in outcome.err
-    fails(cv3d_main("convert", str(rig_file), "--to", "ros", "-o", str(rig_file)), 1, "is a file")
+    fails(cv3d_main("convert", str(rig_file), "--to", "ros", "-o", str(rig_file)), 1, "name a folder")
     assert cv3d_main("convert", str(rig_file), "--to", "colmap", "-o", f"{tmp_path}/sparse/").code == 0
     assert sorted(path.name for path in (tmp_path / "sparse").iterdir()) == ["cameras.txt", "rigs.txt"]
     back = read_cameras(tmp_path / "sparse")
@@ -186,3 +186,12 @@ def test_library_function(camera_file: Path) -> None:
     assert (conversion.format_in, conversion.files) == ("cv3d", ())
     assert conversion.max_px == conversion.cameras[0].max_px > 0.0
     assert list(conversion.content.files) == ["sensor.yaml"]
+
+
+def test_names_that_promise_another_format(cv3d_main: Main, camera_file: Path, rig_file: Path, tmp_path: Path) -> None:
+    xml, folder = tmp_path / "camera.xml", tmp_path / "rig.yaml"
+    fails(cv3d_main("convert", str(camera_file), "--to", "opencv", "-o", str(xml)), 2, "ends like a file of opencv-xml")
+    assert cv3d_main("convert", str(camera_file), "--to", "opencv", "-o", str(tmp_path / "camera.yml")).code == 0
+    fails(cv3d_main("convert", str(rig_file), "--to", "ros", "-o", str(folder)), 1, "name a folder")
+    assert not xml.exists()
+    assert not folder.exists()

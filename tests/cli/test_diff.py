@@ -73,6 +73,17 @@ def test_focus_and_distance_are_taken(cv3d_main: Cv3d, files: SimpleNamespace) -
     assert len(result["translation_m"]) == 3
 
 
+def test_no_motion_is_said_as_none_and_a_byte_order_mark_does_not_matter(
+    cv3d_main: Cv3d, files: SimpleNamespace
+) -> None:
+    marked = files.tmp / "marked.json"
+    marked.write_text("\ufeff" + Path(files.own).read_text(), encoding="utf-8")
+    done = cv3d_main("diff", files.own, str(marked), "--distance", "2m")
+    assert done.code == 0, done.err
+    assert "rotation   0 degrees (about x, y, z: 0, 0, 0)" in done.out
+    assert "shift      0, 0, 0 mm" in done.out
+
+
 def test_requirements_decide_the_exit_code_after_the_result(cv3d_main: Cv3d, files: SimpleNamespace) -> None:
     met = cv3d_main("diff", files.own, files.foreign, "--require", "max<50", "--require", "rotation<5")
     assert met.code == 0

@@ -14,7 +14,7 @@ from cv3d.formats.approximation import WrittenCamera, write_camera
 from cv3d.formats.camera_file import ReadOptions
 from cv3d.formats.content import Content
 from cv3d.formats.sights import sights_of_camera
-from cv3d.formats.stand_ins import CANDIDATES, SPLINED, best, stand_ins
+from cv3d.formats.stand_ins import CANDIDATES, SPLINED, StandIns, best, stand_ins
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.registry import MODELS
 
@@ -176,3 +176,36 @@ def test_simpler_is_preferred_where_it_is_as_good() -> None:
     found = stand_ins(sights_of_camera(plain), ["brown4", "brown5", "brown8"])
     assert best(found).camera.model == "brown4"
     assert best(found).camera.params == pytest.approx(plain.params[:8], abs=1e-6)
+
+
+def test_formats_share_the_fits_of_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cv3d.formats import stand_ins as module
+
+    fitted: list[str] = []
+    fit = module._fit
+
+    def counting(name: str, *rest: object) -> object:
+        fitted.append(name)
+        return fit(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_fit", counting)
+    shared = Camera("double_sphere", 752, 480, (301.0, 300.0, 376.0, 240.0, -0.2, 0.6))
+    errors = {name: write_camera(shared, FORMATS[name]).max_px for name in ("opencv", "ros", "colmap", "euroc")}
+    assert len(fitted) == len(set(fitted))
+    assert set(errors.values()) == {errors["ros"]}
+
+
+def test_the_order_of_asking_changes_nothing() -> None:
+    sights = sights_of_camera(Camera("brown12", 640, 480, (500.0, 500.0, 320.0, 240.0, *[-0.2, 0.05], *[1e-3] * 10)))
+    asked_at_once = StandIns(sights).among(["brown4", "brown5", "brown8"])
+    one_by_one = StandIns(sights)
+    for model in ("brown8", "brown4", "brown5"):
+        (alone,) = one_by_one.among([model])
+        assert alone in asked_at_once
+
+
+def test_a_refusal_names_the_command_that_has_the_option() -> None:
+    with pytest.raises(FormatError, match=r"'cv3d convert' writes it with --allow-error \d+px"):
+        write_camera(
+            Camera("omni", 1280, 960, (900.0, 905.0, 640.0, 480.0, 1.1, -0.2, 0.05, 1e-3, -2e-3)), FORMATS["ros"]
+        )

@@ -423,7 +423,7 @@ MRCAL_PIXELS = {
 
 def cameramodel(name: str, intrinsics: list[float], size: tuple[int, int] = (1000, 666)) -> str:
     return (
-        f"# generated\n{{\n 'lens_model': '{name}',\n 'intrinsics': {intrinsics}, # fx fy cx cy\n"
+        f"# generated\n{{\n 'lensmodel':  '{name}',\n 'intrinsics': {intrinsics}, # fx fy cx cy\n"
         f" 'extrinsics': [ 0.1, 0.2, -0.3, 1.0, 2.0, 3.0,],\n 'imagersize': [ {size[0]}, {size[1]},],\n\n"
         " 'optimization_inputs': b'GYWpo0tcs&b-Ol#00961',\n}\n"
     )
@@ -452,8 +452,8 @@ def test_mrcal_reads_ours_as_a_dict() -> None:
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation(), (-0.12, 1e-3, 2e-3)
     model = ast.literal_eval(FORMATS["mrcal"].encode(Rig((RigCamera("right", camera("brown8"), pose),))).decode())
-    assert set(model) == {"lens_model", "intrinsics", "extrinsics", "imagersize"}
-    assert model["lens_model"] == "LENSMODEL_OPENCV8"
+    assert set(model) == {"lensmodel", "intrinsics", "extrinsics", "imagersize"}
+    assert model["lensmodel"] == "LENSMODEL_OPENCV8"
     assert model["imagersize"] == [640, 480]
     fx, fy, cx, cy, *coefficients = model["intrinsics"]
     matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
@@ -468,7 +468,7 @@ def test_mrcal_splined_name_is_the_configuration() -> None:
     name = "splined_stereographic_o3_8x6_fov80"
     splined = Camera(name, 640, 480, (*AFFINE, *(0.0,) * 96))
     model = ast.literal_eval(FORMATS["mrcal"].dumps(splined))
-    assert model["lens_model"] == "LENSMODEL_SPLINED_STEREOGRAPHIC_order=3_Nx=8_Ny=6_fov_x_deg=80"
+    assert model["lensmodel"] == "LENSMODEL_SPLINED_STEREOGRAPHIC_order=3_Nx=8_Ny=6_fov_x_deg=80"
     assert len(model["intrinsics"]) == 4 + 2 * 8 * 6
 
 

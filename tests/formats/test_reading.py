@@ -67,7 +67,7 @@ def test_one_of_several_by_name_or_number(tmp_path: Path) -> None:
 
 
 def test_folders(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no camera file: rig\.json, camera\.json"):
+    with pytest.raises(InputError, match=r"holds no camera file under a usual name, such as camera\.json"):
         read_cameras(tmp_path)
     (tmp_path / "cameras.txt").write_bytes(FORMATS["colmap"].encode(pair()))
     assert [one.name for one in read_cameras(tmp_path).cameras] == ["1", "2"]
@@ -131,11 +131,17 @@ def opencv(old: str = "", new: str = "") -> bytes:
         ("camera.yaml", opencv("image_width: 640\nimage_height: 480\n"), "--size WIDTHxHEIGHT"),
         ("camera.yaml", opencv("612.5", ".nan"), "should be a finite number, but holds nan"),
         ("camera.yaml", opencv("612.5", "-612.5"), "fx and fy must be positive"),
-        ("camera.cameramodel", b"{ 'lens_model': ", "not readable as a Python dict"),
+        ("camera.cameramodel", b"{ 'lensmodel': ", "not readable as a Python dict"),
         ("stereo.xml", b"<?xml version='1.0'?><opencv_storage><M1", "not readable as XML"),
         ("layout.xml", b"<?xml version='1.0'?><html/>", "its root is <html>"),
         ("camera_array.toml", b"[cameras.0]\nsize = [640, 480]\n", "holds no calibrated camera"),
         ("camera_array.toml", b"[cameras.0]\nsize = [640, \n", "not readable as TOML"),
+        ("picture.yaml", b"\xff\xd8\xff\xe0 whatever", "it is a JPEG picture"),
+        ("K.txt", b"585.0 0 320\n0 585.0 240\n0 0 1\n", "holds numbers without names; .* '1 PINHOLE width height"),
+        ("other.yaml", b"pinhole: {fx: 1.0}\nmodel: omnidirectional_universal\n", "its fields are pinhole, model$"),
+        ("notes.txt", b"to do: nothing: at all\n", "it is a text of another kind"),
+        ("sensor.yaml", b"%YAML:1.0\nsensor_type: imu\nT_BS: 1\n", "of a sensor of type 'imu', not of a camera"),
+        ("cameras.txt", b"1 FOV 640 480 400 400 320 240 1e300\n", "FOV"),
     ],
 )
 def test_bad_files_get_one_line(file_name: str, data: bytes, message: str, tmp_path: Path) -> None:
@@ -240,3 +246,105 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(name: str, data: st.DataO
     assert all(np.isfinite(one.camera.params).all() for one in cameras)
     assert bool(cameras) != refusal.startswith("damaged file")
     assert "\n" not in refusal
+
+
+STREAMED = """header:
+  frame_id: camera
+height: 480
+width: 640
+distortion_model: plumb_bob
+D: [0.1, -0.2, 0.001, 0.0, 0.0]
+K: [525.0, 0.0, 319.5, 0.0, 525.0, 239.5, 0.0, 0.0, 1.0]
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [STREAMED, f"{STREAMED}---\n", f"{STREAMED}---\n{STREAMED}---\n", f"---\n{STREAMED}---"]
+)
+def test_messages_as_ros_prints_them_one_after_another(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "info.txt"
+    path.write_text(text)
+    assert read_camera(path) == Camera("brown4", 640, 480, (525.0, 525.0, 319.5, 239.5, 0.1, -0.2, 1e-3, 0.0))
+
+
+@pytest.mark.parametrize("key", ["lensmodel", "lens_model", "distortion_model"])
+def test_mrcal_has_called_the_lens_model_three_names(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "cam"
+    text = FORMATS["mrcal"].dumps(CAMERA)
+    assert "'lensmodel': " in text
+    path.write_text("# generated with mrcal\n" + text.replace("'lensmodel'", f"'{key}'"))
+    assert read_camera_file(path).format == "mrcal"
+    assert read_camera(path) == CAMERA
+
+
+def imu_chain(field: str, poses: list[np.ndarray]) -> str:
+    lines = ["%YAML:1.0", ""]
+    for index, pose in enumerate(poses):
+        rows = "".join(f"  - {row}\n" for row in pose.tolist())
+        lines.append(
+            f"cam{index}:\n  {field}:\n{rows}  camera_model: pinhole\n  distortion_model: none\n"
+            "  intrinsics: [500.0, 500.0, 320.0, 240.0]\n  resolution: [640, 480]"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def test_kalibr_cameras_related_by_their_imu_alone(tmp_path: Path) -> None:
+    turned = np.array([[0.0, -1.0, 0.0, 0.02], [1.0, 0.0, 0.0, -0.3], [0.0, 0.0, 1.0, 0.1], [0.0, 0.0, 0.0, 1.0]])
+    shifted = np.eye(4)
+    shifted[0, 3] = -0.11
+    cams_from_imu = [turned, shifted @ turned]
+    for field, poses in (("T_cam_imu", cams_from_imu), ("T_imu_cam", [np.linalg.inv(pose) for pose in cams_from_imu])):
+        path = tmp_path / f"{field}.yaml"
+        path.write_text(imu_chain(field, poses))
+        assert np.abs(read_cameras(path).cam_from_cam(1, 0) - shifted).max() < 1e-12
+        assert read_camera_file(path).format == "kalibr"
+
+
+def test_opencv_stereo_samples_write_two_files(tmp_path: Path) -> None:
+    matrix = "!!opencv-matrix\n   rows: {}\n   cols: {}\n   dt: d\n   data: [ {} ]\n"
+    k = matrix.format(3, 3, "5.e+02, 0., 320., 0.,\n       5.e+02, 240., 0., 0., 1.")
+    d = matrix.format(1, 14, "-2.9e-01, 1.0e-01" + ", 0." * 12)
+    (tmp_path / "intrinsics.yml").write_text(f"%YAML:1.0\n---\nM1: {k}D1: {d}M2: {k}D2: {d}")
+    options = ReadOptions(size=(640, 480))
+    assert not read_cameras(tmp_path, options).is_posed
+    r, t = matrix.format(3, 3, "1., 0., 0., 0., 1., 0., 0., 0., 1."), matrix.format(3, 1, "-3.3, 0., 0.")
+    (tmp_path / "extrinsics.yml").write_text(f"%YAML:1.0\n---\nR: {r}T: {t}R1: {r}")
+    rig = read_cameras(tmp_path, options)
+    assert rig.baseline(0, 1) == pytest.approx(3.3)
+    # Padding with zeros says nothing: what other formats have no twelve coefficients for is exact all the same.
+    assert rig.cameras[0].camera == Camera("brown4", 640, 480, (500.0, 500.0, 320.0, 240.0, -0.29, 0.1, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("name", [name for name, one in FORMATS.items() if not one.is_binary])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_folders_that_convert_wrote_are_read_back(name: str, count: int, tmp_path: Path) -> None:
+    from cv3d.formats.writing import write_cameras
+
+    poses = [np.eye(4) for _ in range(count)]
+    for index, pose in enumerate(poses):
+        pose[0, 3] = -0.1 * index
+    posed = zip(("left", "right", "top"), poses, strict=False)
+    rig = Rig(tuple(RigCamera(eye, CAMERA, None if count == 1 else pose) for eye, pose in posed))
+    written = write_cameras(rig, FORMATS[name])
+    for file_name, data in written.files.items():
+        target = tmp_path / file_name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(data)
+    back = read_cameras(tmp_path)
+    assert [one.camera for one in back.cameras] == [CAMERA] * count
+    if not written.is_single:
+        assert [one.name for one in back.cameras] == ["left", "right", "top"][:count]
+    if back.is_posed:
+        assert back.baseline(0, count - 1) == pytest.approx(0.1 * (count - 1))
+
+
+def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "camera.json"
+    path.write_text(cv3d_camera.dumps(CAMERA))
+    with path.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        assert read_camera("-") == CAMERA
+    with Path(os.devnull).open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        with pytest.raises(FormatError, match="standard input: is empty"):
+            read_camera("-")

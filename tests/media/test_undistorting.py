@@ -344,3 +344,10 @@ def test_stages_hand_on_items_and_errors() -> None:
     assert next(stage) == 1
     stage.close()
     assert closed.wait(5.0)
+
+
+def test_views_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), scene())
+    for size in ((40_000, 100), (30_000, 30_000)):
+        with pytest.raises(UsageError, match=f"{size[0]}x{size[1]} pixels is too large"):
+            undistort(tmp_path / "one.png", CAMERA, tmp_path / "out", size=size)

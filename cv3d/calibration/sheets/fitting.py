@@ -34,6 +34,9 @@ _STAGGERED = (BoardType.CIRCLES_ASYMMETRIC, BoardType.CIRCLES_HEX)
 TURNABLE = (BoardType.CHECKERBOARD, BoardType.CIRCLES)
 """Kinds whose boards of COLSxROWS and of ROWSxCOLS are one board, turned."""
 
+_SURELY_METRES_MM = 1000.0
+"""A square from here on was probably meant in millimetres."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -196,6 +199,8 @@ def _what_would_fit(wish: Wish, paper: Paper) -> str:
     fitting = next((sheet for sheet in larger if _fit_or_none(wish, sheet) is not None), None)
     if fitting is not None:
         advice.append(f"--paper {fitting.name}")
+    if wish.pitch_mm is not None and wish.pitch_mm >= _SURELY_METRES_MM:
+        advice.append("a length with its unit, e.g. 30mm (without one it is in metres)")
     would = f"; these would fit: {', or '.join(advice)}" if advice else ""
     return f"{wish} does not fit on {paper} with {wish.margin_mm:g} mm margins and the writing under it{would}"
 

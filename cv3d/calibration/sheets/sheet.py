@@ -60,8 +60,13 @@ class BoardSheet:
     @property
     def name(self) -> str:
         """A file name without ending that tells the boards apart."""
-        parts = [_spec(self.board).replace(":", "_"), f"{_millimetres(self.placement.pitch_mm)}mm", self.paper.name]
-        return "_".join(parts)
+        variants = [
+            name
+            for name, has in (("legacy", self.board.markers_on_white_first), ("inverted", self.board.inverted))
+            if has
+        ]
+        size = f"{_millimetres(self.placement.pitch_mm)}mm"
+        return "_".join([_spec(self.board).replace(":", "_"), *variants, size, self.paper.name])
 
     def as_dict(self) -> dict[str, object]:
         """The result as plain data, as `--json` prints it."""
@@ -179,7 +184,14 @@ def _parse_open(text: str) -> _OpenBoard:
     head, *rest = (part.strip() for part in text.split(":"))
     if not re.match(r"\d", head) and (not rest or not re.match(r"\d+\s*[xX*]", rest[0])):
         # Only the type, or the type and a dictionary: any counts make it a whole board.
-        whole = parse_board(":".join([head, "4x3", *(part for part in rest if part)]))
+        try:
+            whole = parse_board(":".join([head, "4x3", *(part for part in rest if part)]))
+        except UsageError as error:
+            known = ", ".join(kind.value for kind in BoardType)
+            raise UsageError(
+                f"'{text}' is not a board; write TYPE, TYPE:COLSxROWS or TYPE:COLSxROWS:DICTIONARY, e.g. "
+                f"checkerboard:9x6 or charuco:8x6:5X5_100 (types: {known})"
+            ) from error
         return _OpenBoard(whole.type, None, whole.dictionary)
     whole = parse_board(text)
     return _OpenBoard(whole.type, (whole.cols, whole.rows), whole.dictionary)
@@ -275,8 +287,9 @@ def _to_page(outline: Outline, placement: Placement) -> Outline:
 def _title(board: Board, placement: Placement) -> str:
     kind = board.type.value.replace("_", " ")
     dictionary = f" {board.dictionary}" if board.dictionary else ""
+    legacy = " legacy" if board.markers_on_white_first else ""
     inverted = " inverted" if board.inverted else ""
-    return f"{kind} {board.cols}x{board.rows}{dictionary}{inverted}, {_pitch_words(board, placement)}"
+    return f"{kind} {board.cols}x{board.rows}{dictionary}{legacy}{inverted}, {_pitch_words(board, placement)}"
 
 
 def _pitch_words(board: Board, placement: Placement) -> str:
