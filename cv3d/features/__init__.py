@@ -1,0 +1,1 @@
+"""Local features: weights, extractors, matchers."""

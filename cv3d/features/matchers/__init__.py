@@ -1,0 +1,1 @@
+"""Matchers: which keypoints of two pictures show the same point."""

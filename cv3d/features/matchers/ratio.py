@@ -1,0 +1,54 @@
+"""The ratio test (Lowe, "Distinctive image features from scale-invariant keypoints", 2004), section 7.1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cv3d.errors import InputError
+from cv3d.features.extractors.base import Features
+from cv3d.features.matchers.base import Matches, check_pairs
+from cv3d.features.matchers.nearest import EMPTY_BELOW, as_matches, mutual, second_largest, similarities
+
+
+@dataclass(frozen=True)
+class RatioOptions:
+    """What counts as a match."""
+
+    max_ratio: float = 0.8
+    """How far the nearest descriptor may be, as a share of the distance of the second nearest."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.max_ratio <= 1.0:
+            raise InputError(f"a ratio of distances has to lie in (0, 1], not {self.max_ratio}")
+
+
+class RatioTest:
+    """Matches mutual nearest neighbours where the nearest is clearly nearer than the second nearest."""
+
+    name = "ratio"
+
+    def __init__(self, options: RatioOptions | None = None) -> None:
+        self.options = options or RatioOptions()
+
+    @torch.no_grad()
+    def match(self, features0: Features, features1: Features) -> Matches:
+        """Matches of B pairs; the score of a match is its cosine.
+
+        Raises:
+            InputError: the batches differ in size, or descriptors in length.
+        """
+        check_pairs(features0, features1)
+        similarity = similarities(features0, features1)
+        cosine, best0 = similarity.max(2)
+        second = second_largest(similarity, best0)
+        is_match = _squared_distance(cosine) < self.options.max_ratio**2 * _squared_distance(second)
+        is_match &= (cosine > EMPTY_BELOW) & mutual(best0, similarity.argmax(1))
+        return as_matches(best0, cosine, is_match)
+
+
+def _squared_distance(cosine: Tensor) -> Tensor:
+    """Between two vectors of unit length."""
+    return (2.0 - 2.0 * cosine.float()).clamp(min=0.0)
