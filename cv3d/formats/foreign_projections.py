@@ -5,6 +5,7 @@ Each takes parameters in the tool's order and unit rays (N, 3), and gives pixels
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,9 +17,12 @@ _SMALL = 1e-12
 def project_fov(params: Sequence[float], rays: Tensor) -> Tensor:
     """The FOV model: fx fy cx cy omega (Devernay and Faugeras, "Straight lines have to be straight", MVA 2001, eq. 13).
 
-    r_d = atan(2 r tan(omega / 2)) / omega.
+    r_d = atan(2 r tan(omega / 2)) / omega, which is a camera for omega from 0 (a pinhole) to pi.
     """
     *affine, omega = params
+    if not abs(omega) < math.pi:
+        return torch.full_like(rays[..., :2], math.nan)
+    omega = omega if abs(omega) > _SMALL else _SMALL
     x, y, r = _perspective(rays)
     angle = 2.0 * torch.tan(torch.tensor(0.5 * omega, dtype=torch.float64))
     scale = torch.where(r > _SMALL, torch.atan(r * angle) / (omega * r.clamp(min=_SMALL)), angle / omega)

@@ -138,6 +138,7 @@ def splines() -> tuple[Camera, Camera]:
     return wide.camera, narrow.camera
 
 
+@pytest.mark.slow
 def test_a_splined_camera_is_said_by_a_formula(splines: tuple[Camera, Camera]) -> None:
     wide, narrow = splines
     for camera, name, at_most in ((wide, "opencv", 0.05), (narrow, "kalibr", 0.01)):
@@ -151,7 +152,9 @@ def test_every_candidate_is_a_model_and_every_model_a_candidate() -> None:
     assert set(CANDIDATES) == set(MODELS)
 
 
-@pytest.mark.parametrize("model", CANDIDATES)
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=pytest.mark.slow) if name == "brown12" else name for name in CANDIDATES]
+)
 def test_a_model_finds_itself(model: str) -> None:
     shapes = {
         "brown4": (-0.2, 0.05, 1e-3, -1e-3),

@@ -177,7 +177,9 @@ def img_from_cam(colmap_camera: Any, rays: NDArray[np.float64]) -> NDArray[np.fl
     return np.array([colmap_camera.img_from_cam(ray) for ray in rays]).reshape(-1, 2) - 0.5
 
 
-@pytest.mark.parametrize("name", [*COLMAP, *FOREIGN])
+@pytest.mark.parametrize(
+    "name", [*COLMAP, "FOV", *(pytest.param(name, marks=pytest.mark.slow) for name in FOREIGN if name != "FOV")]
+)
 def test_colmap_models_project_as_pycolmap(name: str) -> None:
     pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is in the extra 'bench'")
     theirs = pycolmap.Camera.create_from_model_id(1, getattr(pycolmap.CameraModelId, name), 400.0, 640, 480)
@@ -439,6 +441,7 @@ def test_mrcal_models_project_as_mrcal(name: str) -> None:
     assert np.abs(read.cam_from_cam0 - expected_pose).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_mrcal_cahvor_is_read_as_the_closest() -> None:
     intrinsics = [4842.918, 4842.771, 1970.528, 1085.302, -0.001, 0.002, -0.637, -0.002, 0.016]
     read = decode("mrcal", cameramodel("LENSMODEL_CAHVOR", intrinsics, (3840, 2160)))
