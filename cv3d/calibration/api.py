@@ -55,9 +55,10 @@ def calibrate(
             several.
         board: the board, e.g. "checkerboard:9x6"; None: found out.
         square: side of a square, side of a tag or distance of circles, as "25mm" or in metres; None: the result is
-            up to scale.
+            up to scale. Of a board that turns out to be stretched it is the geometric mean of both directions.
         model: a lens model, or "auto".
-        board_warp: "auto", "on" or "off": whether the board's bending is estimated.
+        board_warp: "auto", "on" or "off": whether the board's bending is estimated, and, where the pictures show it
+            and this is not "off", that its rows and columns differ in scale.
         seed: deals the views to cross-validation folds.
         max_frames: most frames taken from each video.
         workers: threads for detection; None: one per core.

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cv3d.calibration.boards import Board
 from cv3d.calibration.checks.base import Severity
@@ -181,18 +180,16 @@ def _covariance(solution: Solution) -> tuple[CameraCovariance, list[str]]:
 
 
 def _warp(solution: Solution) -> Warp | None:
-    if not solution.state.bent:
+    estimated = solution.state.deformation
+    if not estimated:
         return None
-    warp = solution.state.warp
-    std: Tensor = torch.full_like(warp, math.nan)
+    std = torch.full((len(estimated.modes),), math.nan, dtype=torch.float64)
     try:
         shared = solution.system.covariance().shared * solution.noise_px**2
-        std = torch.sqrt(torch.diagonal(shared)[-len(warp) :])
+        std = torch.sqrt(torch.diagonal(shared)[-len(std) :])
     except EstimationError:
         pass  # the covariance of the camera has said so already
-    a, b, c = warp.tolist()
-    sa, sb, sc = std.tolist()
-    return Warp((a, b, c), (sa, sb, sc))
+    return Warp.of(estimated, solution.state.warp, std)
 
 
 def _verdict(evidence: Evidence) -> Verdict:

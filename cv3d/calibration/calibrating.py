@@ -14,6 +14,8 @@ from torch import Tensor
 from cv3d.calibration.assembling import Candidate, Finished, assemble, restated
 from cv3d.calibration.boards import Board
 from cv3d.calibration.cleaning import judge_observations
+from cv3d.calibration.deformation import UNDEFORMED, Deformation
+from cv3d.calibration.deforming import judge_deformation, stretch_stands
 from cv3d.calibration.detecting import BoardSightings, Source, find_board
 from cv3d.calibration.framing import AS_IS, Size, common_frame, framings
 from cv3d.calibration.journal import Journal
@@ -28,7 +30,6 @@ from cv3d.calibration.selection import (
     fit_candidates,
     fit_spline,
     refit,
-    warp_helps,
 )
 from cv3d.calibration.solving import Solution, solve
 from cv3d.compute import torch_threads
@@ -58,12 +59,14 @@ _FINAL = LmOptions(max_iterations=300, relative_decrease=1e-11)
 
 
 class BoardWarp(StrEnum):
-    """Whether the board's bending is estimated."""
+    """Whether it is estimated how the board bends, and how its rows and columns differ in scale."""
 
     AUTO = "auto"
-    """Where it lowers the held-out error by more than noise."""
+    """Each where it lowers the held-out error by more than noise."""
     ON = "on"
+    """Bending in any case, the difference in scale where the pictures show it."""
     OFF = "off"
+    """Neither: the board is taken as drawn."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class CalibrateOptions:
     board: Board | None = None
     """The board; None: found out."""
     square_m: float | None = None
-    """Side of a square, side of a tag or distance of circles, metres; None: unknown, the result is up to scale."""
+    """Side of a square, side of a tag or distance of circles, metres; None: unknown, the result is up to scale. Where
+    rows and columns turn out to differ in scale it is the geometric mean of both directions."""
     model: str = AUTO
     """The lens model; `auto`: chosen by the data."""
     board_warp: BoardWarp = BoardWarp.AUTO
@@ -282,32 +286,37 @@ class _Estimator:
         solutions = refit(sample, {name: _restricted(s, kept) for name, s in robust.items()})
         choice = choose_model(sample, solutions, rng)
         chosen = choice.solutions[choice.model]
-        if self._bends(sample, chosen, rng):
-            choice = choose_model(sample, refit(sample, solutions, with_warp=True), rng)
+        deformation = self._deformation(sample, chosen, rng)
+        if deformation:
+            choice = choose_model(sample, refit(sample, solutions, deformation), rng)
+            chosen = choice.solutions[choice.model]
+            if not stretch_stands(sample, chosen, self.size):
+                # What another model explains as well is not the board's.
+                deformation &= ~Deformation.STRETCHED
+                choice = choose_model(sample, refit(sample, solutions, deformation), rng)
         if self.model == AUTO:
             choice = consider_spline(sample, choice, self.size)
         elif self.model == SPLINED:
             choice = fit_spline(sample, choice, self.size)
         chosen = choice.solutions[choice.model]
-        state = best_poses(observations, choice.model, chosen.state.params, self._loss(scale))
+        state = best_poses(observations, choice.model, chosen.state.params, self._loss(scale), chosen.state.warp)
         full = solve(
             observations,
             choice.model,
-            replace(state, warp=chosen.state.warp),
+            state,
             self._loss(max(scale, 0.05)),
-            with_warp=chosen.state.bent,
+            deformation=chosen.state.deformation,
             options=_FINAL,
         )
         return choice.scores[-1:] if self.model == SPLINED else choice.scores, full
 
-    def _bends(self, sample: Observations, flat: Solution, rng: np.random.Generator) -> bool:
+    def _deformation(self, sample: Observations, plain: Solution, rng: np.random.Generator) -> Deformation:
         if self.options.board_warp is BoardWarp.OFF:
-            return False
-        if self.options.board_warp is BoardWarp.ON:
-            return True
+            return UNDEFORMED
+        known = Deformation.BENT if self.options.board_warp is BoardWarp.ON else UNDEFORMED
         if sample.views < _WARP_VIEWS:
-            return False
-        return warp_helps(sample, flat, solve(sample, flat.model, flat.state, with_warp=True, options=_FINAL), rng)
+            return known
+        return judge_deformation(sample, plain, known, self.size, rng)
 
     def _cleaned(self, observations: Observations, solution: Solution, index: Tensor) -> tuple[Observations, Tensor]:
         """Observations without outliers and bad views, and the positions of the views kept."""
@@ -331,7 +340,9 @@ class _Estimator:
             trials = []
             for framing in candidate.alternatives:
                 alone = self._observations([replace(candidate, framing=framing)])
-                state = best_poses(alone, solution.model, solution.state.params, self._loss(typical))
+                state = best_poses(
+                    alone, solution.model, solution.state.params, self._loss(typical), solution.state.warp
+                )
                 residuals = solve(alone, solution.model, state, options=LmOptions(0)).residuals
                 trials.append((_median_norm(alone, residuals), framing))
             error, framing = min(trials, key=lambda trial: trial[0])
@@ -348,14 +359,10 @@ class _Estimator:
             c for c in self.candidates if id(c) in used or (c.alternatives and c.framing is not None and not c.reason)
         ]
         observations = self._observations(views)
-        state = best_poses(observations, solution.model, solution.state.params, self._loss(typical))
-        with_warp = solution.state.bent
-        state = replace(state, warp=solution.state.warp)
-        return (
-            views,
-            observations,
-            solve(observations, solution.model, state, self._loss(typical), with_warp, self.free, _FINAL),
-        )
+        loss, known = self._loss(typical), solution.state
+        state = best_poses(observations, solution.model, known.params, loss, known.warp)
+        solution = solve(observations, solution.model, state, loss, known.deformation, self.free, _FINAL)
+        return views, observations, solution
 
     def _clean_and_finish(
         self, views: list[Candidate], observations: Observations, solution: Solution
@@ -364,7 +371,7 @@ class _Estimator:
 
         Twice, as the first look is blurred by what it takes out.
         """
-        with_warp = solution.state.bent
+        deformation = solution.state.deformation
         whole = observations
         for _ in range(2):
             judgement = judge_observations(whole, restated(whole, solution), max(self.size))
@@ -378,7 +385,7 @@ class _Estimator:
             whole = whole.select(index)
             cleaned = whole.without(judgement.outliers[index])
             start = solution.state.select(index)
-            solution = solve(cleaned, solution.model, start, with_warp=with_warp, free=self.free, options=_FINAL)
+            solution = solve(cleaned, solution.model, start, deformation=deformation, free=self.free, options=_FINAL)
             observations = cleaned
         self._whole = whole
         return views, observations, solution

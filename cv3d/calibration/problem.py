@@ -1,8 +1,8 @@
 """The calibration problem: one camera, one board, a pose per view.
 
-Residuals are `projected - observed` in pixels. Unknowns are the free intrinsics and the board's warp (shared), and
-one rigid
-transform per view (blocks), perturbed on the left: `cam_from_board <- exp(rotation) cam_from_board + translation`.
+Residuals are `projected - observed` in pixels. Unknowns are the free intrinsics and the board's deformation (shared),
+and one rigid transform per view (blocks), perturbed on the left: `cam_from_board <- exp(rotation) cam_from_board +
+translation`.
 
 A splined lens model has hundreds of intrinsics of which a corner touches a few. Its normal equations are summed from
 those few, its affine parameters are held unless asked for, and its prior is part of the cost: solution and covariance
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cv3d.calibration.deformation import UNDEFORMED, Deformation, by_coefficients, deformed, mode_fields
 from cv3d.geometry.arrow import ArrowSystem
 from cv3d.geometry.cameras.base import AFFINE_NAMES, CameraModel
 from cv3d.geometry.cameras.brown import Brown, exact_domain_angle
@@ -31,7 +32,6 @@ from cv3d.geometry.transforms import SO3
 
 _AFFINE = len(AFFINE_NAMES)
 POSE_SIZE = 6
-WARP_SIZE = 3
 _CHUNK_POINTS = 16384
 _CHUNK_COLUMNS = 32
 """Dense rows wider than this are made for accordingly fewer points at a time."""
@@ -48,7 +48,7 @@ class Observations:
     seen: Tensor
     """Which entries are real, (V, N), bool."""
     extent: Tensor
-    """Smallest and largest x, y of the whole board, (2, 2), to which its bending modes are normalised."""
+    """Smallest and largest x, y of the whole board, (2, 2), to which its modes of deformation are normalised."""
 
     @classmethod
     def gather(
@@ -89,15 +89,9 @@ class Observations:
         """The same with the corners flagged in `outliers` (V, N) taken out."""
         return replace(self, seen=self.seen & ~outliers)
 
-    def warp_basis(self) -> Tensor:
-        """The board's bending modes at every corner, (V, N, 3): `1 - u^2`, `1 - v^2` and `u v` of the normalised board.
-
-        u and v run from -1 to 1 over the board; a coefficient is a height in board units.
-        """
-        low, high = self.extent
-        unit = (self.points[..., :2] - 0.5 * (low + high)) / (0.5 * (high - low))
-        u, v = unit[..., 0], unit[..., 1]
-        return torch.stack([1.0 - u * u, 1.0 - v * v, u * v], dim=-1)
+    def modes(self) -> Tensor:
+        """Displacement of every corner by each of the board's modes of deformation, (V, N, 5)."""
+        return mode_fields(self.points, self.extent)
 
 
 @dataclass(frozen=True)
@@ -107,16 +101,17 @@ class CalibrationState:
     params: Tensor
     """Intrinsics in the model's order, (P,); (V, P) where every view has its own, all of them held."""
     warp: Tensor
-    """Coefficients of the board's bending modes, (3,) or (V, 1, 3), board units; zeros for a flat board."""
+    """Coefficients of the board's modes of deformation, (4,) or (V, 1, 4): three heights in board units and a stretch
+    (see :func:`cv3d.calibration.deformation.mode_fields`); zeros for a board that is as it should be."""
     rotation: Tensor
     """Rotation of cam_from_board, (V, 3, 3)."""
     translation: Tensor
     """Translation of cam_from_board, (V, 3), board units."""
 
     @property
-    def bent(self) -> bool:
-        """Whether the board is anything but flat."""
-        return bool((self.warp != 0).any())
+    def deformation(self) -> Deformation:
+        """In what way the board is not as it should be."""
+        return Deformation.of(self.warp)
 
     def select(self, views: Tensor) -> CalibrationState:
         """The same with the given views only."""
@@ -141,7 +136,8 @@ class CalibrationProblem:
     free: tuple[bool, ...] | None = None
     """Which intrinsics may move; None: all, but for the affine ones of a splined model, which its surface makes
     redundant."""
-    with_warp: bool = False
+    deformation: Deformation = UNDEFORMED
+    """Which of the board's modes of deformation are estimated; the others stay as the state has them."""
 
     def free_indices(self) -> list[int]:
         """Positions of the free intrinsics."""
@@ -151,10 +147,10 @@ class CalibrationProblem:
     def residuals(self, state: CalibrationState) -> Tensor:
         """Projected minus observed, (V, N, 2), pixels; zero where nothing was seen."""
         observed = self.observations
-        basis = observed.warp_basis() if state.bent else None
+        modes = observed.modes() if state.deformation else None
         parts = []
         for chunk in self._chunks():
-            camera_points = _to_camera(state, observed.points[chunk], None if basis is None else basis[chunk], chunk)
+            camera_points = _to_camera(state, observed.points[chunk], None if modes is None else modes[chunk], chunk)
             parts.append(self.model.project(_params_of(state, chunk), camera_points) - observed.pixels[chunk])
         residuals = torch.cat(parts) if parts else torch.zeros_like(observed.pixels)
         return torch.where(observed.seen[..., None], residuals, torch.zeros_like(residuals))
@@ -162,8 +158,8 @@ class CalibrationProblem:
     def inside_domain(self, state: CalibrationState) -> Tensor:
         """Which corners lie where the model is one-to-one, (V, N), bool; True where nothing was seen."""
         observed = self.observations
-        basis = observed.warp_basis() if state.bent else None
-        camera_points = _to_camera(state, observed.points, basis, slice(None))
+        modes = observed.modes() if state.deformation else None
+        camera_points = _to_camera(state, observed.points, modes, slice(None))
         inside = self.model.valid_points(_params_of(state, slice(None)), camera_points)
         if isinstance(self.model, Brown) and state.params.dim() == 1:
             limit = math.tan(exact_domain_angle(state.params[4:].tolist()))
@@ -194,11 +190,11 @@ class CalibrationProblem:
         """
         indices = self.free_indices()
         observed = self.observations
-        basis = observed.warp_basis() if self.with_warp or state.bent else None
+        modes = observed.modes() if self.deformation | state.deformation else None
         cost = torch.zeros((), dtype=torch.float64)
         normals = []
         for chunk in self._chunks(len(indices)):
-            chunk_cost, rows = self._weighted_rows(state, indices, chunk, None if basis is None else basis[chunk])
+            chunk_cost, rows = self._weighted_rows(state, indices, chunk, None if modes is None else modes[chunk])
             cost = cost + chunk_cost
             normals.append(rows.transpose(-1, -2) @ rows)
         return float(cost), torch.cat(normals)
@@ -209,7 +205,7 @@ class CalibrationProblem:
         Zeros for a model without a prior.
         """
         indices = self.free_indices()
-        size = len(indices) + (WARP_SIZE if self.with_warp else 0)
+        size = len(indices) + len(self.deformation.modes)
         matrix = torch.zeros(size, size, dtype=torch.float64)
         gradient = torch.zeros(size, dtype=torch.float64)
         if not isinstance(self.model, SplinedStereographic):
@@ -232,7 +228,7 @@ class CalibrationProblem:
             params = params.clone()
             params[indices] = params[indices] + shared_step[: len(indices)]
             params = within_bounds(self.model, params)
-        warp = state.warp + shared_step[len(indices) :] if self.with_warp else state.warp
+        warp = self.deformation.moved(state.warp, shared_step[len(indices) :])
         turn = SO3.exp(block_steps[..., :3]).as_matrix()
         return CalibrationState(
             params=params,
@@ -255,18 +251,18 @@ class CalibrationProblem:
         indices = self.free_indices()
         affine = [i for i in indices if i < _AFFINE]
         observed = self.observations
-        basis = observed.warp_basis() if self.with_warp or state.bent else None
+        modes = observed.modes() if self.deformation | state.deformation else None
         controls = model.nx * model.ny
         cost = torch.zeros((), dtype=torch.float64)
         shape = torch.zeros(2 * controls, 2 * controls, dtype=torch.float64)
         normals, mixed = [], []
         for chunk in self._chunks():
-            chunk_basis = None if basis is None else basis[chunk]
-            camera_points = _to_camera(state, observed.points[chunk], chunk_basis, chunk)
+            chunk_modes = None if modes is None else modes[chunk]
+            camera_points = _to_camera(state, observed.points[chunk], chunk_modes, chunk)
             local = model.project_locally(state.params, camera_points)
             leading = _by_affine(state.params, local.pixels)[..., affine]
             chunk_cost, root, rows = self._rows_of(
-                state, chunk, chunk_basis, camera_points, (local.pixels, local.by_points, leading)
+                state, chunk, chunk_modes, camera_points, (local.pixels, local.by_points, leading)
             )
             products = spline_normals(local, state.params[:2], root, rows, controls)
             cost, shape = cost + chunk_cost, shape + products.shape
@@ -278,7 +274,7 @@ class CalibrationProblem:
         size = dense.shape[-1] - POSE_SIZE - 1
         pose = slice(size, size + POSE_SIZE)
         used = len(affine)
-        # The shared parameters in order: affine, all control values, warp.
+        # The shared parameters in order: affine, all control values, deformation.
         surface = slice(used, used + 2 * controls)
         rest = torch.tensor([*range(used), *range(used + 2 * controls, size + 2 * controls)], dtype=torch.int64)
         total = dense[:, :size].sum(dim=0)
@@ -307,10 +303,10 @@ class CalibrationProblem:
             yield slice(first, min(first + step, views))
 
     def _weighted_rows(
-        self, state: CalibrationState, indices: list[int], chunk: slice, basis: Tensor | None
+        self, state: CalibrationState, indices: list[int], chunk: slice, modes: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Robust cost of a chunk and its rows `sqrt(weight) * [J_shared, J_pose, residual]`, (v, 2 N, K + 7)."""
-        camera_points = _to_camera(state, self.observations.points[chunk], basis, chunk)
+        camera_points = _to_camera(state, self.observations.points[chunk], modes, chunk)
         params = _params_of(state, chunk)
         if not indices and isinstance(self.model, SplinedStereographic):
             local = self.model.project_locally(params, camera_points)
@@ -322,18 +318,18 @@ class CalibrationProblem:
                 by_point,
                 by_params if len(indices) == by_params.shape[-1] else by_params[..., indices],
             )
-        cost, _, rows = self._rows_of(state, chunk, basis, camera_points, projection)
+        cost, _, rows = self._rows_of(state, chunk, modes, camera_points, projection)
         return cost, rows.flatten(1, 2)
 
     def _rows_of(
         self,
         state: CalibrationState,
         chunk: slice,
-        basis: Tensor | None,
+        modes: Tensor | None,
         camera_points: Tensor,
         projection: tuple[Tensor, Tensor, Tensor],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Robust cost, roots of the corners' weights (v, N), and weighted rows (v, N, 2, C + warp + 7).
+        """Robust cost, roots of the corners' weights (v, N), and weighted rows (v, N, 2, C + modes + 7).
 
         `projection` holds the pixels, their derivatives by the points and by any C of the intrinsics.
         """
@@ -343,12 +339,11 @@ class CalibrationProblem:
         cost, weight = self.loss.evaluate((residuals * residuals).sum(dim=-1))
         root = torch.sqrt(weight * seen)
         used = by_intrinsics.shape[-1]
-        size = used + (WARP_SIZE if self.with_warp else 0)
+        size = used + len(self.deformation.modes)
         rows = torch.empty(*pixels.shape, size + POSE_SIZE + 1, dtype=torch.float64)
         rows[..., :used] = by_intrinsics
-        if self.with_warp and basis is not None:
-            depth = (by_point @ state.rotation[chunk][:, None, :, 2:3])[..., 0]
-            rows[..., used:size] = depth[..., None] * basis[..., None, :]
+        if self.deformation and modes is not None:
+            rows[..., used:size] = by_coefficients(by_point, state.rotation[chunk], modes, self.deformation)
         x, y, z = camera_points[..., None, :].unbind(dim=-1)
         gx, gy, gz = by_point.unbind(dim=-1)
         rows[..., size + 0] = y * gz - z * gy
@@ -382,10 +377,8 @@ def _params_of(state: CalibrationState, chunk: slice) -> Tensor:
     return state.params if state.params.dim() == 1 else state.params[chunk]
 
 
-def _to_camera(state: CalibrationState, points: Tensor, basis: Tensor | None, chunk: slice) -> Tensor:
-    if basis is not None:
-        warp = state.warp if state.warp.dim() == 1 else state.warp[chunk]
-        height = (basis * warp).sum(dim=-1)
-        points = torch.cat([points[..., :2], (points[..., 2] + height)[..., None]], dim=-1)
+def _to_camera(state: CalibrationState, points: Tensor, modes: Tensor | None, chunk: slice) -> Tensor:
+    if modes is not None:
+        points = deformed(points, modes, state.warp if state.warp.dim() == 1 else state.warp[chunk])
     rotation, translation = state.rotation[chunk], state.translation[chunk]
     return points @ rotation.transpose(-1, -2) + translation[:, None, :]

@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cv3d.calibration.boards import Board
 from cv3d.calibration.checks.base import Finding
+from cv3d.calibration.deformation import Deformation
 from cv3d.calibration.detecting import Source
 from cv3d.calibration.framing import Framing
 from cv3d.calibration.quality import Coverage, Tilt, UncertaintyMap, Verdict
@@ -61,12 +64,48 @@ class View:
 
 @dataclass(frozen=True)
 class Warp:
-    """How the board bends: heights of its modes `1 - u^2`, `1 - v^2`, `u v` over the normalised board."""
+    """How the board differs from its drawing: it bends, and its rows and columns differ in scale."""
 
     coefficients: tuple[float, float, float]
-    """In metres (squares where the board's size is unknown)."""
+    """Heights of the bending modes `1 - u^2`, `1 - v^2`, `u v` over the normalised board, in metres (squares where the
+    board's size is unknown); zeros where bending was not estimated."""
     std: tuple[float, float, float]
-    """Their standard deviations, in the same unit."""
+    """Their standard deviations, in the same unit; zeros where bending was not estimated."""
+    stretch: float | None = None
+    """How much longer the board is along its rows than along its columns, a ratio less 1: rows are scaled by
+    `1 + stretch / 2` and columns by `1 - stretch / 2`. None where it was not estimated."""
+    stretch_std: float | None = None
+    """Its standard deviation."""
+
+    @classmethod
+    def of(cls, estimated: Deformation, warp: Tensor, std: Tensor) -> Warp:
+        """From an estimation.
+
+        Args:
+            estimated: which modes of deformation were estimated.
+            warp: the coefficients of all modes, (4,).
+            std: standard deviations of those that were estimated, (k,).
+        """
+        every = torch.zeros_like(warp)
+        every[estimated.modes] = std
+        (a, b, c, stretch), (sa, sb, sc, stretch_std) = warp.tolist(), every.tolist()
+        if Deformation.STRETCHED not in estimated:
+            return cls((a, b, c), (sa, sb, sc))
+        return cls((a, b, c), (sa, sb, sc), stretch, stretch_std)
+
+    @property
+    def bent(self) -> bool:
+        """Whether bending was estimated."""
+        return any(self.coefficients)
+
+    def as_dict(self) -> dict[str, object]:
+        """The deformation as plain data."""
+        return {
+            "coefficients": list(self.coefficients),
+            "std": list(self.std),
+            "stretch": self.stretch,
+            "stretch_std": self.stretch_std,
+        }
 
 
 @dataclass(frozen=True)
@@ -97,7 +136,7 @@ class Calibration:
     models: tuple[ModelScore, ...]
     """The lens models compared, simplest first; a single one where the user chose."""
     warp: Warp | None
-    """The board's bending, where it was estimated."""
+    """The board's bending and stretch, where either was estimated."""
     uncertainty: UncertaintyMap
     coverage: Coverage
     tilt: Tilt
@@ -141,9 +180,7 @@ class Calibration:
                 "square_m": self.board.square_m,
                 "dictionary": None if self.board.dictionary is None else f"DICT_{self.board.dictionary}",
                 "marker_ratio": self.board.marker_ratio,
-                "warp": None
-                if self.warp is None
-                else {"coefficients": list(self.warp.coefficients), "std": list(self.warp.std)},
+                "warp": None if self.warp is None else self.warp.as_dict(),
             },
             "camera": {
                 "model": self.camera.model,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cv3d.calibration.deformation import UNDEFORMED, undeformed
 from cv3d.calibration.problem import CalibrationProblem, CalibrationState, Observations, spread_indices
 from cv3d.errors import EstimationError
 from cv3d.geometry.cameras import get_model
@@ -89,7 +90,9 @@ def seed_camera(observations: Observations, width: int, height: int) -> Seed:
     return Seed(state, float(norms.median()))
 
 
-def best_poses(observations: Observations, model_name: str, params: Tensor, loss: Loss) -> CalibrationState:
+def best_poses(
+    observations: Observations, model_name: str, params: Tensor, loss: Loss, warp: Tensor | None = None
+) -> CalibrationState:
     """Poses of all views under a known camera, each the better of the two that a plane allows.
 
     Args:
@@ -97,13 +100,16 @@ def best_poses(observations: Observations, model_name: str, params: Tensor, loss
         model_name: the camera's model.
         params: its parameters, (P,).
         loss: robust loss, so that a wrong corner does not bend its view.
+        warp: how the board is deformed, (4,); None: not at all.
 
     Returns:
-        A state with `params` and V refined poses.
+        A state with `params`, `warp` and V refined poses.
     """
     model = get_model(model_name)
     problem = CalibrationProblem(model, observations, loss, free=(False,) * len(model.param_names))
     state = _linear_poses(observations, params, model_name)
+    if warp is not None:
+        state = replace(state, warp=warp)
     state = levenberg_marquardt(problem, state, LmOptions(max_iterations=20, relative_decrease=1e-4)).state
     return unmirrored(problem, state)
 
@@ -114,7 +120,7 @@ def unmirrored(problem: CalibrationProblem, state: CalibrationState) -> Calibrat
     The intrinsics stay as they are.
     """
     observed = problem.observations
-    held = replace(problem, free=(False,) * len(problem.model.param_names), with_warp=False)
+    held = replace(problem, free=(False,) * len(problem.model.param_names), deformation=UNDEFORMED)
     count = torch.clamp(observed.seen.sum(dim=-1, keepdim=True), min=1)
     centre = (observed.points * observed.seen[..., None]).sum(dim=-2) / count
     rotation, translation = mirrored_plane_pose(state.rotation, state.translation, centre)
@@ -210,4 +216,4 @@ def _linear_poses(observations: Observations, params: Tensor, model_name: str = 
     rays = model.unproject(params, observations.pixels)
     weights = (observations.seen & model.valid_pixels(params, observations.pixels)).to(rays.dtype)
     rotation, translation = plane_pose_from_rays(rays, observations.points[..., :2], weights)
-    return CalibrationState(params, torch.zeros(3, dtype=torch.float64), rotation, translation)
+    return CalibrationState(params, undeformed(), rotation, translation)

@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cv3d.calibration.any_lens import is_worth_a_spline, splined_grids
+from cv3d.calibration.deformation import UNDEFORMED, Deformation
 from cv3d.calibration.problem import CalibrationState, Observations
 from cv3d.calibration.solving import Solution, sees_forward_only, solve, start_from
 from cv3d.errors import EstimationError
 from cv3d.geometry.cameras import get_model
+from cv3d.geometry.cameras.base import CameraModel
 from cv3d.geometry.levenberg import LmOptions
 from cv3d.geometry.robust import SQUARED, Loss
 
@@ -89,7 +92,7 @@ def fit_candidates(
     seed_model: str,
     models: Sequence[str],
     loss: Loss = SQUARED,
-    with_warp: bool = False,
+    deformation: Deformation = UNDEFORMED,
 ) -> dict[str, Solution]:
     """Fit every model to all views, each started from the seed or from the simpler model that it contains.
 
@@ -101,7 +104,7 @@ def fit_candidates(
         seed_model: its model.
         models: names of the models to fit.
         loss: robust loss.
-        with_warp: estimate the board's bending too.
+        deformation: which of the board's modes of deformation are estimated too.
 
     Returns:
         The solutions that are finite, by model.
@@ -115,16 +118,19 @@ def fit_candidates(
         simpler = _SIMPLER.get(name, "")
         begin, begin_model = (solutions[simpler].state, simpler) if simpler in solutions else (seed, seed_model)
         start = start_from(observations, begin, begin_model, name)
-        solution = solve(observations, name, start, loss, with_warp, options=_ROUGH)
+        solution = solve(observations, name, start, loss, deformation, options=_ROUGH)
         if math.isfinite(solution.rms_px):
             solutions[name] = solution
     return solutions
 
 
-def refit(observations: Observations, solutions: dict[str, Solution], with_warp: bool = False) -> dict[str, Solution]:
+def refit(
+    observations: Observations, solutions: dict[str, Solution], deformation: Deformation = UNDEFORMED
+) -> dict[str, Solution]:
     """The same models fitted by plain least squares to (usually cleaned) observations, from where they stand."""
     fitted = {
-        name: solve(observations, name, s.state, with_warp=with_warp, options=_FULL) for name, s in solutions.items()
+        name: solve(observations, name, s.state, deformation=deformation, options=_FULL)
+        for name, s in solutions.items()
     }
     return {name: solution for name, solution in fitted.items() if math.isfinite(solution.rms_px)}
 
@@ -197,11 +203,11 @@ def fit_spline(observations: Observations, choice: Choice, size: tuple[int, int]
         EstimationError: no spline fits.
     """
     begin, begin_model = choice.solutions[choice.model], choice.model
-    with_warp = begin.state.bent
+    deformation = begin.state.deformation
     fitted: tuple[Solution, NDArray[np.float64]] | None = None
     for model in splined_grids(observations, begin.state, begin_model, size):
         start = start_from(observations, begin.state, begin_model, model.name)
-        solution = solve(observations, model.name, start, with_warp=with_warp, options=_FULL)
+        solution = solve(observations, model.name, start, deformation=deformation, options=_FULL)
         if not math.isfinite(solution.rms_px):
             break
         squares = holdout_squares(observations, solution, list(choice.folds))
@@ -261,11 +267,13 @@ def _fault(solution: Solution) -> str:
     """Why a fit cannot be used as a camera, in words; empty where it can."""
     if not solution.inside:
         return "not one-to-one over the corners seen"
-    model = get_model(solution.model)
-    for name, value, bounds in zip(
-        model.shape_names, solution.state.params[4:].tolist(), model.shape_bounds, strict=True
-    ):
-        low, high = _PLAUSIBLE.get((solution.model, name), bounds)
+    return range_fault(get_model(solution.model), solution.state.params)
+
+
+def range_fault(model: CameraModel, params: Tensor) -> str:
+    """Which shape parameter of (P,) ran to the end of its range, in words; empty where none did."""
+    for name, value, bounds in zip(model.shape_names, params[4:].tolist(), model.shape_bounds, strict=True):
+        low, high = _PLAUSIBLE.get((model.name, name), bounds)
         if not low + _AT_BOUND < value < high - _AT_BOUND:
             return f"{name} ran to the end of its range"
     return ""
@@ -282,7 +290,7 @@ def _view_squares(solution: Solution) -> NDArray[np.float64]:
 
 
 def warp_helps(observations: Observations, flat: Solution, warped: Solution, rng: np.random.Generator) -> bool:
-    """Whether estimating the board's bending lowers the held-out error by more than noise."""
+    """Whether estimating (more of) the board's deformation lowers the held-out error by more than noise."""
     folds = _folds(observations.views, rng)
     counts = _counts(observations)
     without = holdout_squares(observations, flat, folds)
@@ -300,14 +308,14 @@ def holdout_squares(
     """
     if len(folds) == 1:
         return _corner_holdout(observations, solution)
-    with_warp = solution.state.bent
+    deformation = solution.state.deformation
     params = solution.state.params.repeat(observations.views, 1)
     warp = solution.state.warp.repeat(observations.views, 1)
     for fold in folds:
         held = torch.zeros(observations.views, dtype=torch.bool)
         held[torch.from_numpy(fold)] = True
         start = solution.state.select(~held)
-        fitted = solve(observations.select(~held), solution.model, start, with_warp=with_warp, options=_REFIT)
+        fitted = solve(observations.select(~held), solution.model, start, deformation=deformation, options=_REFIT)
         params[held], warp[held] = fitted.state.params, fitted.state.warp
     return _pose_only_squares(
         observations, solution.model, replace(solution.state, params=params, warp=warp[:, None, :])
@@ -323,10 +331,10 @@ def _pose_only_squares(observations: Observations, model: str, start: Calibratio
 
 def _corner_holdout(observations: Observations, solution: Solution) -> NDArray[np.float64]:
     """With too few views to spare one: fit to every other corner, and judge on the rest."""
-    with_warp = solution.state.bent
+    deformation = solution.state.deformation
     order = torch.cumsum(observations.seen.to(torch.int64), dim=-1)
     even = observations.seen & (order % 2 == 0)
-    fitted = solve(observations.without(~even), solution.model, solution.state, with_warp=with_warp, options=_QUICK)
+    fitted = solve(observations.without(~even), solution.model, solution.state, deformation=deformation, options=_QUICK)
     return 2.0 * _pose_only_squares(observations.without(even), solution.model, fitted.state)
 
 

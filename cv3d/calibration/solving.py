@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cv3d.calibration.deformation import UNDEFORMED, Deformation
 from cv3d.calibration.problem import CalibrationProblem, CalibrationState, Observations
 from cv3d.geometry.arrow import ArrowSystem
 from cv3d.geometry.cameras import get_model
@@ -30,7 +31,8 @@ class Solution:
     model: str
     state: CalibrationState
     system: ArrowSystem
-    """Normal equations at the minimum, in the shared parameters (free intrinsics, then warp) and the poses."""
+    """Normal equations at the minimum, in the shared parameters (free intrinsics, then the board's deformation) and the
+    poses."""
     residuals: Tensor
     """Projected minus observed, (V, N, 2), pixels; zero where nothing was seen."""
     count: int
@@ -59,7 +61,7 @@ def solve(
     model_name: str,
     start: CalibrationState,
     loss: Loss = SQUARED,
-    with_warp: bool = False,
+    deformation: Deformation = UNDEFORMED,
     free: tuple[bool, ...] | None = None,
     options: LmOptions | None = None,
 ) -> Solution:
@@ -70,14 +72,14 @@ def solve(
         model_name: the lens model.
         start: parameters of that model and V poses.
         loss: robust loss; the squared one gives the maximum-likelihood solution under Gaussian noise.
-        with_warp: estimate the board's bending too.
+        deformation: which of the board's modes of deformation are estimated too.
         free: which intrinsics may move; None: all, but for the affine ones of a splined model.
         options: stopping tests.
 
     Returns:
         The solution.
     """
-    problem = CalibrationProblem(get_model(model_name), observations, loss, free, with_warp)
+    problem = CalibrationProblem(get_model(model_name), observations, loss, free, deformation)
     result = levenberg_marquardt(problem, start, options)
     shared = result.system.shared.shape[0] - _given_by_prior(problem, result)
     return Solution(

@@ -375,7 +375,25 @@ def _distance_and_tilt(calibration: Calibration, view: View) -> tuple[float, flo
 
 
 def warp_section(board: Board, warp: Warp) -> Html:
-    """How the board bends, as a map and in numbers; its anchor is "warp"."""
+    """How the board bends, as a map and in numbers, and how it is stretched; its anchor is "warp"."""
+    parts = []
+    if warp.stretch is not None and warp.stretch_std is not None:
+        value_text, std_text = with_sigma(100.0 * abs(warp.stretch), 100.0 * warp.stretch_std)
+        longer, shorter = ("rows", "columns") if warp.stretch > 0 else ("columns", "rows")
+        parts.append(
+            tag(
+                "p",
+                f"The board is {value_text} % ({plus_minus(std_text, warp.stretch_std)}) longer along its {longer} "
+                f"than along its {shorter}: the printer scaled it. The size given for it is taken as the geometric "
+                "mean of both directions.",
+            )
+        )
+    if warp.bent:
+        parts.append(_bending(board, warp))
+    return section("warp", "Board shape", *parts)
+
+
+def _bending(board: Board, warp: Warp) -> Html:
     scale, unit = (1000.0, "mm") if board.square_m is not None else (1.0, "squares")
     modes = ["bow along rows, 1 − u²", "bow along columns, 1 − v²", "twist, u v"]
     rows = []
@@ -384,13 +402,9 @@ def warp_section(board: Board, warp: Warp) -> Html:
         rows.append(("", [mode, value_text, plus_minus(std_text, std)]))
     drawn = warp_figure(warp, board.points()[:, :2], scale, unit)
     caption = "Height over the plane, positive away from the camera; dots: the board's points; u, v run from −1 to 1."
-    return section(
-        "warp",
-        "Board shape",
-        tag(
-            "div",
-            figure(drawn, f"The board is not flat ({unit})", caption),
-            tag("div", table(["mode", f"height, {unit}", "standard deviation"], rows, numeric=(1, 2))),
-            class_="pair",
-        ),
+    return tag(
+        "div",
+        figure(drawn, f"The board is not flat ({unit})", caption),
+        tag("div", table(["mode", f"height, {unit}", "standard deviation"], rows, numeric=(1, 2))),
+        class_="pair",
     )

@@ -30,14 +30,22 @@ def warning_lines(warnings: Iterable[str]) -> list[RenderableType]:
 
 
 def add_board_rows(grid: Table, board: Mapping[str, Any]) -> None:
-    """What the board is, and how it bends, as rows of a grid of two columns."""
+    """What the board is, how it bends and how it is stretched, as rows of a grid of two columns."""
     size = f"{1000 * board['square_m']:g} mm" if board["square_m"] is not None else "size unknown: up to scale"
     dictionary = f" {board['dictionary']}" if board["dictionary"] else ""
     grid.add_row("board", f"{board['type']} {board['cols']}x{board['rows']}{dictionary}, {size}")
-    if board["warp"] is not None:
+    warp = board["warp"]
+    if warp is not None and any(warp["coefficients"]):
         unit, factor = ("mm", 1000.0) if board["square_m"] is not None else ("squares", 1.0)
-        heights = ", ".join(f"{factor * value:.2g}" for value in board["warp"]["coefficients"])
+        heights = ", ".join(f"{factor * value:.2g}" for value in warp["coefficients"])
         grid.add_row("", f"bent: {heights} {unit} (across, along, twisted)")
+    if warp is not None and warp["stretch"] is not None:
+        grid.add_row("", f"stretched by {stretch_words(warp['stretch'])}: the printer scaled it")
+
+
+def stretch_words(stretch: float) -> str:
+    """By how much and in which direction a board is stretched."""
+    return f"{100.0 * abs(stretch):.2g} % along its {'rows' if stretch > 0 else 'columns'}"
 
 
 def seconds_words(seconds: Mapping[str, float]) -> str:

@@ -55,6 +55,7 @@ class SceneMaker:
         height: int = 720,
         tilt_deg: float = 40.0,
         warp: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        stretch: float = 0.0,
         square: float = 0.03,
         cut: bool = False,
     ) -> Scene:
@@ -72,11 +73,13 @@ class SceneMaker:
             height: image height, pixels.
             tilt_deg: largest tilt of the board, degrees.
             warp: bending of the board, in its unit.
+            stretch: how much longer it is along its rows than along its columns.
             square: side of a square.
             cut: whether boards may leave the image; the corners outside are not seen.
         """
         rng = np.random.default_rng(seed)
         camera = torch.tensor(params, dtype=torch.float64)
+        deformation = torch.tensor([*warp, stretch], dtype=torch.float64)
         board = board_points(rows, cols, square)
         extent = torch.stack([board[:, :2].amin(dim=0), board[:, :2].amax(dim=0)])
         template = Observations(
@@ -87,7 +90,7 @@ class SceneMaker:
             if len(pixels) == views:
                 break
             pose = self._pose(model, camera, board, width, height, tilt_deg, 0.02 if cut else 0.15, rng)
-            state = CalibrationState(camera, torch.tensor(warp, dtype=torch.float64), pose[0][None], pose[1][None])
+            state = CalibrationState(camera, deformation, pose[0][None], pose[1][None])
             problem = CalibrationProblem(get_model(model), template)
             image, inside = problem.residuals(state)[0], problem.inside_domain(state)[0]
             inside = inside & (image >= 0.0).all(dim=-1) & (image[:, 0] < width) & (image[:, 1] < height)
@@ -97,9 +100,7 @@ class SceneMaker:
                 pixels.append(torch.where(inside[:, None], image, torch.zeros_like(image)))
                 seen.append(inside)
         assert len(pixels) == views, "the scene's camera cannot see such boards"
-        truth = CalibrationState(
-            camera, torch.tensor(warp, dtype=torch.float64), torch.stack(rotations), torch.stack(translations)
-        )
+        truth = CalibrationState(camera, deformation, torch.stack(rotations), torch.stack(translations))
         exact = Observations(board.expand(views, -1, -1).clone(), torch.stack(pixels), torch.stack(seen), extent)
         scene = Scene(model, width, height, truth, exact, exact, noise_px)
         return replace(scene, observations=scene.noisy(seed + 1000))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cv3d.calibration import problem as problem_module
+from cv3d.calibration.deformation import UNDEFORMED, Deformation, deformed
 from cv3d.calibration.problem import CalibrationProblem, CalibrationState, Observations
 from cv3d.geometry.cameras import get_model
 from cv3d.geometry.robust import Loss, LossKind
@@ -20,6 +21,7 @@ from cv3d.geometry.transforms import SO3
 Maker = Callable[..., Any]
 Scene: TypeAlias = Any
 """A `Scene` of this folder's conftest, which cannot be imported."""
+BOTH = Deformation.BENT | Deformation.STRETCHED
 FISHEYE = (370.0, 371.0, 640.0, 365.0, -0.02, 0.004, -0.003, 0.0005)
 
 
@@ -32,7 +34,7 @@ def away_from_truth(scene: Scene, seed: int = 0) -> CalibrationState:
     return replace(
         truth,
         params=truth.params * torch.from_numpy(1.0 + rng.normal(0, 2e-3, len(truth.params))),
-        warp=truth.warp + torch.from_numpy(rng.normal(0, 5e-4, 3)),
+        warp=truth.warp + torch.from_numpy(rng.normal(0, 5e-4, 4)),
         rotation=turn @ truth.rotation,
         translation=truth.translation * (1.0 + torch.from_numpy(rng.normal(0, 5e-3, (views, 3)))),
     )
@@ -40,11 +42,11 @@ def away_from_truth(scene: Scene, seed: int = 0) -> CalibrationState:
 
 def numeric_jacobian(problem: CalibrationProblem, state: CalibrationState) -> tuple[Tensor, Tensor]:
     """Central differences of the residuals along `retract`: by shared (R, K) and by all poses (R, 6 V)."""
-    shared = len(problem.free_indices()) + (3 if problem.with_warp else 0)
+    own = len(problem.deformation.modes)
+    shared = len(problem.free_indices()) + own
     views = problem.observations.views
     units = torch.ones(shared, dtype=torch.float64)
-    if problem.with_warp:
-        units[-3:] = 1e-2
+    units[shared - own :] = 1e-2
 
     def along(index: int, size: float) -> Tensor:
         step = torch.zeros(shared + 6 * views, dtype=torch.float64)
@@ -63,21 +65,26 @@ def numeric_jacobian(problem: CalibrationProblem, state: CalibrationState) -> tu
 
 
 @pytest.mark.parametrize(
-    ("model", "params", "free", "with_warp"),
+    ("model", "params", "free", "deformation"),
     [
-        ("brown5", None, None, False),
-        ("brown5", None, (True, True, False, False, True, True, False, True, True), True),
-        ("kannala_brandt4", FISHEYE, None, True),
-        ("ucm", (500.0, 505.0, 640.0, 365.0, 0.55), (False,) * 5, False),
+        ("brown5", None, None, UNDEFORMED),
+        ("brown5", None, (True, True, False, False, True, True, False, True, True), BOTH),
+        ("kannala_brandt4", FISHEYE, None, Deformation.BENT),
+        ("kannala_brandt4", FISHEYE, None, Deformation.STRETCHED),
+        ("ucm", (500.0, 505.0, 640.0, 365.0, 0.55), (False,) * 5, UNDEFORMED),
     ],
 )
 def test_normal_equations_are_those_of_the_residuals(
-    make_scene: Maker, model: str, params: tuple[float, ...] | None, free: tuple[bool, ...] | None, with_warp: bool
+    make_scene: Maker,
+    model: str,
+    params: tuple[float, ...] | None,
+    free: tuple[bool, ...] | None,
+    deformation: Deformation,
 ) -> None:
     extra = {} if params is None else {"params": params}
     scene = make_scene(model=model, views=3, rows=3, cols=4, cut=True, noise_px=0.3, seed=5, **extra)
     state = away_from_truth(scene)
-    problem = CalibrationProblem(get_model(model), scene.observations, free=free, with_warp=with_warp)
+    problem = CalibrationProblem(get_model(model), scene.observations, free=free, deformation=deformation)
     system = problem.linearize(state)
     by_shared, by_poses = numeric_jacobian(problem, state)
     residual = problem.residuals(state).flatten()
@@ -102,7 +109,9 @@ def test_normal_equations_are_those_of_the_residuals(
 
 def test_the_robust_gradient_is_that_of_the_robust_cost(make_scene: Maker) -> None:
     scene = make_scene(views=2, rows=3, cols=4, noise_px=2.0, seed=1)
-    problem = CalibrationProblem(get_model("brown5"), scene.observations, Loss(LossKind.CAUCHY, 1.5), with_warp=True)
+    problem = CalibrationProblem(
+        get_model("brown5"), scene.observations, Loss(LossKind.CAUCHY, 1.5), deformation=Deformation.BENT
+    )
     state = away_from_truth(scene)
     system = problem.linearize(state)
     gradient = torch.cat([system.shared_gradient, system.block_gradients.flatten()])
@@ -117,7 +126,7 @@ def test_the_robust_gradient_is_that_of_the_robust_cost(make_scene: Maker) -> No
 
 def test_views_in_chunks_give_the_same(make_scene: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = make_scene(views=7, rows=4, cols=5, cut=True)
-    problem = CalibrationProblem(get_model("brown5"), scene.observations, with_warp=True)
+    problem = CalibrationProblem(get_model("brown5"), scene.observations, deformation=Deformation.BENT)
     state = away_from_truth(scene)
     whole, residuals = problem.linearize(state), problem.residuals(state)
     monkeypatch.setattr(problem_module, "_CHUNK_POINTS", 45)
@@ -141,8 +150,8 @@ def test_what_was_not_seen_has_no_influence(make_scene: Maker) -> None:
     )
     state = away_from_truth(scene)
     for loss in (Loss(), Loss(LossKind.CAUCHY, 0.5)):
-        one = CalibrationProblem(get_model("brown5"), observed, loss, with_warp=True).linearize(state)
-        other = CalibrationProblem(get_model("brown5"), longer, loss, with_warp=True).linearize(state)
+        one = CalibrationProblem(get_model("brown5"), observed, loss, deformation=Deformation.BENT).linearize(state)
+        other = CalibrationProblem(get_model("brown5"), longer, loss, deformation=Deformation.BENT).linearize(state)
         assert other.cost == pytest.approx(one.cost, rel=1e-12)
         for name in ("shared", "shared_gradient", "blocks", "block_gradients", "coupling"):
             torch.testing.assert_close(getattr(other, name), getattr(one, name), rtol=1e-10, atol=1e-8)
@@ -160,9 +169,21 @@ def test_view_normals_sum_to_the_system(make_scene: Maker) -> None:
     assert 0.5 * float(normals[:, -1, -1].sum()) == pytest.approx(cost, rel=1e-12)
 
 
+def test_a_stretch_keeps_the_middle_and_the_mean_scale(make_scene: Maker) -> None:
+    scene = make_scene(views=1, rows=5, cols=7, square=0.03)
+    observed = scene.observations
+    warp = torch.tensor([0.0, 0.0, 0.0, 0.02], dtype=torch.float64)
+    stretched = deformed(observed.points, observed.modes(), warp)[0].reshape(5, 7, 3)
+    flat = observed.points[0].reshape(5, 7, 3)
+    torch.testing.assert_close(stretched[2, 3], flat[2, 3])
+    along_row, along_column = stretched[1, 2] - stretched[1, 1], stretched[2, 1] - stretched[1, 1]
+    torch.testing.assert_close(along_row, torch.tensor([0.03 * 1.01, 0.0, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(along_column, torch.tensor([0.0, 0.03 * 0.99, 0.0], dtype=torch.float64))
+
+
 def test_warp_is_a_height_over_the_board(make_scene: Maker) -> None:
     scene = make_scene(views=1, rows=5, cols=7)
-    basis = scene.observations.warp_basis()[0].reshape(5, 7, 3)
+    basis = scene.observations.modes()[0].reshape(5, 7, 5)[..., :3]
     # Full height in the middle, none at the ends; the twist has opposite signs at neighbouring corners.
     torch.testing.assert_close(basis[2, 3], torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64))
     torch.testing.assert_close(basis[:, 0, 0], torch.zeros(5, dtype=torch.float64))
@@ -175,7 +196,7 @@ def test_one_camera_a_view(make_scene: Maker) -> None:
     state = away_from_truth(scene)
     problem = CalibrationProblem(get_model("brown5"), scene.observations, free=(False,) * 9)
     shared = problem.residuals(state)
-    each = replace(state, params=state.params.expand(4, -1), warp=state.warp.expand(4, 1, 3))
+    each = replace(state, params=state.params.expand(4, -1), warp=state.warp.expand(4, 1, 4))
     torch.testing.assert_close(problem.residuals(each), shared)
     assert problem.linearize(each).cost == pytest.approx(problem.linearize(state).cost, rel=1e-12)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from cv3d.calibration.deformation import UNDEFORMED, Deformation, undeformed
 from cv3d.calibration.models import ALIASES, AUTO, AUTO_MODELS, resolve_model
 from cv3d.calibration.problem import Observations
 from cv3d.calibration.seeding import SEED_MODEL, best_poses, seed_camera
@@ -127,11 +128,13 @@ def test_the_same_seed_gives_the_same_choice(make_scene: Maker) -> None:
 def refitted_squares(scene: Scene, solution: Solution, folds: list[np.ndarray]) -> np.ndarray:
     """The held-out squares by the long way: fit to the rest, then only the poses of the fold."""
     squares = np.zeros(scene.observations.views)
-    with_warp = bool((solution.state.warp != 0).any())
+    deformation = solution.state.deformation
     for fold in folds:
         out = torch.from_numpy(fold)
         rest = torch.tensor([v for v in range(scene.observations.views) if v not in set(fold.tolist())])
-        fit = solve(scene.observations.select(rest), solution.model, solution.state.select(rest), with_warp=with_warp)
+        fit = solve(
+            scene.observations.select(rest), solution.model, solution.state.select(rest), deformation=deformation
+        )
         start = replace(solution.state.select(out), params=fit.state.params, warp=fit.state.warp)
         held = solve(scene.observations.select(out), solution.model, start, free=(False,) * len(fit.state.params))
         squares[fold] = (held.residuals**2).sum(dim=(-1, -2)).numpy()
@@ -139,16 +142,22 @@ def refitted_squares(scene: Scene, solution: Solution, folds: list[np.ndarray]) 
 
 
 @pytest.mark.parametrize(
-    ("model", "params", "with_warp"),
-    [("brown5", None, False), ("brown5", None, True), ("kannala_brandt4", FISHEYE, False)],
+    ("model", "params", "deformation"),
+    [
+        ("brown5", None, UNDEFORMED),
+        ("brown5", None, Deformation.BENT),
+        ("brown5", None, Deformation.BENT | Deformation.STRETCHED),
+        ("kannala_brandt4", FISHEYE, UNDEFORMED),
+    ],
 )
 def test_one_step_holdout_agrees_with_refitting(
-    make_scene: Maker, model: str, params: tuple[float, ...] | None, with_warp: bool
+    make_scene: Maker, model: str, params: tuple[float, ...] | None, deformation: Deformation
 ) -> None:
-    extra = {} if params is None else {"params": params}
-    warp = (1e-3, -5e-4, 3e-4) if with_warp else (0.0, 0.0, 0.0)
+    extra: dict[str, Any] = {} if params is None else {"params": params}
+    warp = (1e-3, -5e-4, 3e-4) if Deformation.BENT in deformation else (0.0, 0.0, 0.0)
+    extra["stretch"] = 0.01 if Deformation.STRETCHED in deformation else 0.0
     scene = make_scene(model, views=15, noise_px=0.3, seed=7, warp=warp, **extra)
-    solution = solve(scene.observations, model, scene.truth, with_warp=with_warp)
+    solution = solve(scene.observations, model, scene.truth, deformation=deformation)
     folds = [np.arange(k, 15, 5) for k in range(5)]
     quick = holdout_squares(scene.observations, solution, folds)
     slow = refitted_squares(scene, solution, folds)
@@ -196,9 +205,9 @@ def test_a_bent_board_is_told_from_a_flat_one(make_scene: Maker) -> None:
         answers = []
         for seed in (0, 1):
             scene = make_scene(views=14, noise_px=0.1, warp=warp, seed=seed)
-            start = replace(scene.truth, warp=torch.zeros(3, dtype=torch.float64))
+            start = replace(scene.truth, warp=undeformed())
             flat = solve(scene.observations, "brown5", start)
-            bent = solve(scene.observations, "brown5", start, with_warp=True)
+            bent = solve(scene.observations, "brown5", start, deformation=Deformation.BENT)
             answers.append(warp_helps(scene.observations, flat, bent, np.random.default_rng(0)))
         assert answers == [expected] * 2
 

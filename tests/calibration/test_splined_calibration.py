@@ -17,6 +17,7 @@ from cv3d.calibration.any_lens import image_misfit, is_worth_a_spline, splined_g
 from cv3d.calibration.assembling import assemble
 from cv3d.calibration.boards import Board, BoardType
 from cv3d.calibration.calibrating import CalibrateOptions, estimate
+from cv3d.calibration.deformation import UNDEFORMED, Deformation
 from cv3d.calibration.detecting import BoardSightings, SeenPicture
 from cv3d.calibration.detection.base import Detection
 from cv3d.calibration.models import AUTO, AUTO_MODELS, SPLINED, resolve_model
@@ -67,12 +68,12 @@ def odd(make_scene: Maker) -> Scene:
     return make_scene(**odd_lens(bumps=8, width_px=180.0), views=24, rows=7, cols=10, cut=True, seed=1)
 
 
-def splined_solution(scene: Scene, corners_per_control: int = 0, with_warp: bool = False) -> Solution:
+def splined_solution(scene: Scene, corners_per_control: int = 0, deformation: Deformation = UNDEFORMED) -> Solution:
     """The spline of one of the grids that fit the scene, solved from the seed."""
     seed = seed_camera(scene.observations, *SIZE).state
     model = splined_grids(scene.observations, seed, SEED_MODEL, SIZE)[corners_per_control]
     start = start_from(scene.observations, seed, SEED_MODEL, model.name)
-    return solve(scene.observations, model.name, start, with_warp=with_warp)
+    return solve(scene.observations, model.name, start, deformation=deformation)
 
 
 def small_problem(make_scene: Maker, free: tuple[bool, ...] | None) -> tuple[CalibrationProblem, CalibrationState]:
@@ -83,8 +84,9 @@ def small_problem(make_scene: Maker, free: tuple[bool, ...] | None) -> tuple[Cal
     generator = torch.Generator().manual_seed(0)
     params = state.params.clone()
     params[4:] += 1e-3 * torch.randn(len(params) - 4, generator=generator, dtype=torch.float64)
-    warp = torch.tensor([1e-3, -5e-4, 3e-4], dtype=torch.float64)
-    problem = CalibrationProblem(model, scene.observations, Loss(LossKind.CAUCHY, 0.5), free, with_warp=True)
+    warp = torch.tensor([1e-3, -5e-4, 3e-4, 0.01], dtype=torch.float64)
+    both = Deformation.BENT | Deformation.STRETCHED
+    problem = CalibrationProblem(model, scene.observations, Loss(LossKind.CAUCHY, 0.5), free, both)
     return problem, replace(state, params=params, warp=warp)
 
 
@@ -97,7 +99,7 @@ def test_local_sums_equal_dense_products(make_scene: Maker, which: str) -> None:
     cost, normals = problem.view_normals(state)
     prior_cost, prior, pull = problem.prior_normals(state)
     size = normals.shape[-1] - 7
-    assert size == len(problem.free_indices()) + 3
+    assert size == len(problem.free_indices()) + 4
     assert system.cost == pytest.approx(cost + prior_cost, rel=1e-12)
     total, scale = normals[:, :size].sum(dim=0), float(system.shared.abs().max())
     torch.testing.assert_close(system.shared, total[:, :size] + prior, atol=1e-13 * scale, rtol=1e-10)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cv3d.calibration.deformation import Deformation
 from cv3d.calibration.problem import CalibrationState, Observations
 from cv3d.calibration.solving import Solution, solve
 from cv3d.calibration.uncertainty import CameraCovariance, camera_covariance
@@ -240,7 +241,7 @@ def test_held_parameters_have_no_covariance(make_scene: Maker) -> None:
 def test_the_boards_bending_adds_uncertainty(make_scene: Maker) -> None:
     scene = make_scene(views=8)
     flat = camera_covariance(solve(scene.observations, "brown5", scene.truth))
-    bent = camera_covariance(solve(scene.observations, "brown5", scene.truth, with_warp=True))
+    bent = camera_covariance(solve(scene.observations, "brown5", scene.truth, deformation=Deformation.BENT))
     assert bent.joint.shape == flat.joint.shape
     assert bool((bent.params_std > 0.98 * flat.params_std).all())
     assert float(bent.params_std[0]) > 1.02 * float(flat.params_std[0])

@@ -196,7 +196,8 @@ class TestGoodRun:
 
     def test_the_stand_in_is_named_with_its_error(self, good: GoodRun) -> None:
         stand_in = good.outcome.result["formats"]["kalibr"]
-        assert (stand_in["file"], stand_in["model"]) == ("camchain.yaml", "brown4")
+        assert stand_in["file"] == "camchain.yaml"
+        assert stand_in["model"] != good.outcome.result["camera"]["model"]
         assert 0.0 < stand_in["fit_rms_px"] < stand_in["fit_max_px"]
 
     def test_the_report_is_one_page_on_its_own(self, good: GoodRun) -> None:

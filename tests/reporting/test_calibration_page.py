@@ -393,6 +393,18 @@ def test_a_warp_is_told_in_millimetres_only_where_the_scale_is_known() -> None:
     assert "height, squares" in parse(render(unknown)).words
 
 
+def test_a_stretch_is_told_with_and_without_bending() -> None:
+    bent = sample(views=3, warp=True)
+    assert bent.warp is not None
+    both = " ".join(parse(render(replace(bent, warp=replace(bent.warp, stretch=-0.0347, stretch_std=0.0002)))).words)
+    assert "3.470 % (± 0.020) longer along its columns than along its rows" in both
+    assert "height, squares" in both or "height, mm" in both
+    alone = " ".join(parse(render(replace(bent, warp=Warp((0.0,) * 3, (0.0,) * 3, 0.0347, math.nan)))).words)
+    assert "(not determined) longer along its rows" in alone
+    assert "height, " not in alone
+    assert "longer along" not in " ".join(parse(render(bent)).words)
+
+
 @pytest.mark.parametrize(
     ("value", "digits", "expected"),
     [

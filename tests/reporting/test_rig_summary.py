@@ -66,6 +66,14 @@ def test_a_pair_says_what_matters(pair: Any, tmp_path: Path) -> None:
     assert f"up to date in {tmp_path}:" in shown(pair, tmp_path, up_to_date=True).replace("\n", "")
 
 
+def test_a_stretched_board_is_told(pair: Any, tmp_path: Path) -> None:
+    assert "stretched by" not in shown(pair, tmp_path)
+    straight = {"coefficients": [0.0] * 3, "std": [0.0] * 3, "stretch": -0.0347, "stretch_std": 2e-4}
+    text = shown({**pair, "board": {**pair["board"], "warp": straight}}, tmp_path)
+    assert "stretched by 3.5 % along its columns: the printer scaled it" in text
+    assert "bent:" not in text
+
+
 def test_four_cameras_say_how_they_are_tied(ring: Any, tmp_path: Path) -> None:
     text = shown(ring, tmp_path)
     assert "kitchen_west is tied to kitchen_north through kitchen_east, kitchen_south" in text

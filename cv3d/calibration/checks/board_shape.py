@@ -1,7 +1,8 @@
 """A board whose two directions differ in scale, as printers and glue make them, or that is skewed.
 
 No camera explains such a board in views from all sides; where it goes unnoticed it takes the focal lengths and the
-principal point with it. It is told from pixels that are not square by the boards' turning in the pictures.
+principal point with it. It is told from pixels that are not square by the boards' turning in the pictures. A
+calibration estimates the difference in scale itself where it is asked to; then there is nothing to warn of.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import torch
 from cv3d.calibration.boards import Board, BoardType
 from cv3d.calibration.checks.base import Finding, Severity
 from cv3d.calibration.checks.freedom import Shared, Tangents, free_for_all, tangents
+from cv3d.calibration.deformation import STRETCH
 from cv3d.calibration.problem import Observations
 from cv3d.calibration.solving import Solution, solve
 from cv3d.geometry.levenberg import LmOptions
 
+BOARD_SHAPE = "board_shape"
+"""The kind of the findings."""
 _SIGMAS = 8.0
 _SURPRISE = 6.0
 _LEAST = 0.001
@@ -44,7 +48,7 @@ class Reshaped:
     shape: Shared
     """What is left of stretch and skew, about none."""
     stretch: float
-    """How much longer the board's rows are than they should be, relative to its columns."""
+    """How much longer the board's rows are than the calibration takes them to be, relative to its columns."""
     skew: float
     """Angle by which its columns lean along its rows, radians."""
 
@@ -79,7 +83,7 @@ def board_as_seen(given: Reshaped, size: tuple[int, int]) -> Reshaped | None:
         points = torch.stack([(1.0 + stretch) * x + skew * y, y, z], dim=-1)
         observations = replace(given.observations, points=points)
         start = seen.solution
-        solution = solve(observations, start.model, start.state, with_warp=start.state.bent, options=_QUICK)
+        solution = solve(observations, start.model, start.state, deformation=start.state.deformation, options=_QUICK)
         tangent = tangents(observations, solution, *size)
         seen = Reshaped(observations, solution, tangent, free_for_all(tangent, "stretch"), stretch, skew)
     return seen if seen.solution.rms_px < given.solution.rms_px else None
@@ -96,17 +100,13 @@ def board_shape_finding(given: Reshaped, seen: Reshaped, board: Board) -> Findin
     stretch_std, skew_std = seen.shape.std.tolist()
     parts = []
     if abs(seen.stretch) >= max(_LEAST, _SIGMAS * stretch_std):
-        longer = "along its rows than along its columns" if seen.stretch > 0 else "along its columns than its rows"
-        parts.append(
-            f"its {_UNITS.get(board.type, 'squares')} are {100 * abs(seen.stretch):.2f} % "
-            f"(± {100 * stretch_std:.1g} %) longer {longer}"
-        )
+        parts.append(_stretched(seen.stretch, stretch_std, board))
     if abs(seen.skew) >= max(_LEAST, _SIGMAS * skew_std):
         off, doubt = math.degrees(abs(seen.skew)), math.degrees(skew_std)
         parts.append(f"its rows and columns are {off:.2f}° (± {doubt:.1g}°) off the right angle")
     what = ", and ".join(parts) or "its rows and columns differ in scale"
     return Finding(
-        kind="board_shape",
+        kind=BOARD_SHAPE,
         severity=Severity.WARNING,
         sentence=(
             f"the board is not of the shape it should have: {what} (with that, the RMS would be "
@@ -121,4 +121,36 @@ def board_shape_finding(given: Reshaped, seen: Reshaped, board: Board) -> Findin
             "rms_reshaped_px": seen.solution.rms_px,
         },
         advice="use a board with the same scale along rows and columns: this one bends the camera's parameters",
+    )
+
+
+def board_shape_note(given: Reshaped, board: Board) -> Finding | None:
+    """What to say of a stretch that the calibration has taken into account; None where it has estimated none.
+
+    Args:
+        given: the calibration as it is.
+        board: the board.
+    """
+    stretch, std = float(given.solution.state.warp[STRETCH]), float(given.shape.std[0])
+    if stretch == 0.0:
+        return None
+    return Finding(
+        kind=BOARD_SHAPE,
+        severity=Severity.INFO,
+        sentence=(
+            f"the board is stretched: {_stretched(stretch, std, board)}, as printers make them; the calibration takes "
+            "that into account, the size of the board being the geometric mean of both directions"
+        ),
+        figures={
+            "stretch_percent": 100 * stretch,
+            "stretch_std_percent": 100 * std,
+            "rms_px": given.solution.rms_px,
+        },
+    )
+
+
+def _stretched(stretch: float, std: float, board: Board) -> str:
+    longer = "along its rows than along its columns" if stretch > 0 else "along its columns than its rows"
+    return (
+        f"its {_UNITS.get(board.type, 'squares')} are {100 * abs(stretch):.2f} % (± {100 * std:.1g} %) longer {longer}"
     )

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cv3d.calibration.problem import POSE_SIZE, WARP_SIZE, Observations
+from cv3d.calibration.deformation import Deformation, deformed
+from cv3d.calibration.problem import POSE_SIZE, Observations
 from cv3d.calibration.solving import Solution
 from cv3d.geometry.cameras import get_model
 
@@ -25,7 +26,7 @@ _CHUNK_POINTS = 16384
 _MOST_SHARED = 24
 """Models of more parameters (splines) keep all but their first four, the focal lengths and principal point, as they
 are."""
-_SHARED = {"warp": WARP_SIZE, "stretch": 2, "lens": 16}
+_SHARED = {"warp": len(Deformation.BENT.modes), "stretch": 2, "lens": 16}
 """What all views share beside the camera: how the board bends, its stretch and shear, and smooth errors of the lens
 model, so that what is wrong everywhere does not pass for a difference between pictures."""
 _PER_VIEW = {"focal": 1, "centre": 2, "rolling": 3, "sideways": 3, "affine": 2, "quadratic": 6, "cubic": 8}
@@ -127,7 +128,7 @@ def tangents(observations: Observations, solution: Solution, width: int, height:
         columns[name] = slice(at, at + size)
         at += size
     shared = columns["lens"].stop
-    basis = observations.warp_basis()
+    modes = observations.modes()
     views, most = observations.seen.shape
     step = max(1, _CHUNK_POINTS * _MOST_SHARED // (max(most, 1) * max(model.param_count, _MOST_SHARED)))
     factors = []
@@ -135,7 +136,7 @@ def tangents(observations: Observations, solution: Solution, width: int, height:
         part = slice(first, min(first + step, views))
         on_board, observed = observations.points[part], observations.pixels[part]
         rotation = state.rotation[part]
-        points = torch.cat([on_board[..., :2], on_board[..., 2:] + (basis[part] @ state.warp)[..., None]], dim=-1)
+        points = deformed(on_board, modes[part], state.warp)
         in_camera = points @ rotation.transpose(-1, -2) + state.translation[part][:, None, :]
         pixels, by_point, by_params = model.project_with_jacobians(state.params, in_camera)
         x, y, z = in_camera[..., None, :].unbind(dim=-1)
@@ -144,7 +145,7 @@ def tangents(observations: Observations, solution: Solution, width: int, height:
         by_board = by_point @ rotation[:, None]
         rows = torch.zeros(*pixels.shape, at + 1, dtype=torch.float64)
         rows[..., columns["camera"]] = by_params[..., :count]
-        rows[..., columns["warp"]] = by_board[..., 2:3] * basis[part][..., None, :]
+        rows[..., columns["warp"]] = by_board[..., 2:3] * modes[part][..., None, Deformation.BENT.modes]
         rows[..., columns["stretch"]] = by_board[..., :1] * on_board[..., None, :2]
         from_centre = pixels - state.params[2:4]
         rows[..., columns["focal"]] = from_centre[..., None]

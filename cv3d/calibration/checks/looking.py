@@ -11,7 +11,13 @@ import torch
 
 from cv3d.calibration.boards import Board
 from cv3d.calibration.checks.base import Finding
-from cv3d.calibration.checks.board_shape import Reshaped, board_as_given, board_as_seen, board_shape_finding
+from cv3d.calibration.checks.board_shape import (
+    Reshaped,
+    board_as_given,
+    board_as_seen,
+    board_shape_finding,
+    board_shape_note,
+)
 from cv3d.calibration.checks.boards_in_view import inverted_finding, other_boards_finding
 from cv3d.calibration.checks.contest import convicted
 from cv3d.calibration.checks.exif import CameraRecord, read_record
@@ -87,7 +93,8 @@ def _from_residuals(estimated: Estimated) -> list[Finding | None]:
     solution = replace(estimated.solution, state=estimated.solution.state.select(enough))
     given = board_as_given(estimated.observations.select(enough), solution, estimated.size)
     seen = board_as_seen(given, estimated.size)
-    board = None if seen is None else board_shape_finding(given, seen, estimated.board)
+    known = board_shape_note(given, estimated.board)
+    board = known if seen is None else board_shape_finding(given, seen, estimated.board)
     # A wrong board disturbs all that follows: it is judged with the board as seen.
     best = given if seen is None else seen
     found: list[Finding | None] = [board, *between_views(best, names)]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cv3d.calibration.boards import Board
+from cv3d.calibration.checks.base import Severity
+from cv3d.calibration.checks.board_shape import BOARD_SHAPE
 from cv3d.calibration.framing import AS_IS
 from cv3d.calibration.quality import Level, tilt
-from cv3d.calibration.result import Seconds, Warp
+from cv3d.calibration.result import Calibration, Seconds, Warp
 from cv3d.calibration.rig.alone import CameraAlone, alone_noise
 from cv3d.calibration.rig.frames import Timeline
 from cv3d.calibration.rig.joint import JointFit, Standing
@@ -121,7 +123,7 @@ class _Assembler:
             cam_from_cam0=self.poses[index],
             pose_covariance=covariance.pose(index).numpy(),
             rms_px=self.solution.camera_rms_px(index),
-            alone=alone.calibration,
+            alone=_as_in_rig(alone.calibration),
             held=alone.calibration is None,
             linked_through=tuple(chain),
         )
@@ -136,7 +138,7 @@ class _Assembler:
         refused = {(one.camera, one.picture): one.reason for one in self.fit.refused}
         result = []
         for c, alone in enumerate(self.finished.cameras):
-            residuals = self.fit.standing.residuals()[c].numpy()
+            residuals = self.fit.residuals()[c].numpy()
             seen = self.solution.cameras[c].observations.seen
             position = {int(p): v for v, p in enumerate(self.fit.standing.pictures[c].tolist())}
             for picture, candidate in enumerate(alone.finished.candidates):
@@ -162,15 +164,32 @@ class _Assembler:
 
     def _frames(self, views: Sequence[RigView]) -> tuple[RigFrame, ...]:
         boards = self.state.cam0_from_board().numpy()
-        position = {int(f): k for k, f in enumerate(self.fit.standing.frames.tolist())}
+        placed = self._blocks()
         own: list[list[int]] = [[] for _ in self.finished.timeline.moments]
         for index, view in enumerate(views):
             if view.frame is not None:
                 own[view.frame].append(index)
         return tuple(
-            RigFrame(moment.name, moment.time, tuple(own[f]), boards[position[f]] if f in position else None)
+            RigFrame(moment.name, moment.time, tuple(own[f]), boards[placed[f]] if f in placed else None)
             for f, moment in enumerate(self.finished.timeline.moments)
         )
+
+    def _blocks(self) -> dict[int, int]:
+        """Of each moment that was used, which of the state's boards is its own.
+
+        A view of a board that was too fast has a frame to itself, numbered after those that are moments.
+        """
+        standing = self.fit.standing
+        block: dict[tuple[int, int], int] = {}
+        for c, (views, pictures) in enumerate(zip(standing.cameras, standing.pictures, strict=True)):
+            index = torch.searchsorted(standing.frames, views.frames)
+            block.update({(c, p): k for p, k in zip(pictures.tolist(), index.tolist(), strict=True)})
+        result = {}
+        for f, moment in enumerate(self.finished.timeline.moments):
+            own = [block[c, p] for c, p in enumerate(moment.members) if p is not None and (c, p) in block]
+            if own:
+                result[f] = min(own)
+        return result
 
     def _pairs(self, covariance: RigCovariance) -> list[CameraPair]:
         pairs = []
@@ -255,7 +274,12 @@ class _Assembler:
             frames=pair.frames,
             extent_share=float(np.median(extents)),
             tilt_spread_deg=spread,
-            epipolar_px=float(np.nanmean(angles * focal)) if np.isfinite(angles).any() else math.nan,
+            # Where frames are not instants, corners miss their epipolar lines by the board's motion.
+            epipolar_px=(
+                float(np.nanmean(angles * focal))
+                if np.isfinite(angles).any() and not self.solution.problem.asynchrony
+                else math.nan
+            ),
             is_link=is_link,
         )
 
@@ -281,3 +305,11 @@ def _extent(views: CameraViews, view: int) -> float:
 def _worst(values: Sequence[float]) -> float:
     """The largest value, NaN if any is; 0 of none."""
     return math.nan if any(map(math.isnan, values)) else max(values, default=0.0)
+
+
+def _as_in_rig(alone: Calibration | None) -> Calibration | None:
+    """A camera's own calibration without its word on the board's stretch, which is the rig's to say."""
+    if alone is None:
+        return None
+    kept = [f for f in alone.findings if (f.kind, f.severity) != (BOARD_SHAPE, Severity.INFO)]
+    return replace(alone, findings=tuple(kept))

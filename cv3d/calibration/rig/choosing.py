@@ -62,7 +62,7 @@ def choose_together(solution: RigSolution, rng: np.random.Generator) -> Models:
     simplest_first = sorted(candidates - {own}, key=lambda models: sum(get_model(name).param_count for name in models))
     for models in (own, *simplest_first):
         fitted = solution if models == own else with_models(solution, models)
-        if not _is_sound(fitted):
+        if not is_sound(fitted):
             continue
         name = " ".join(models)
         by_name[name] = models
@@ -84,7 +84,7 @@ def with_models(solution: RigSolution, models: Models) -> RigSolution:
     return solve_rig(problem, replace(solution.state, params=tuple(params)), _FULL)
 
 
-def _is_sound(solution: RigSolution) -> bool:
+def is_sound(solution: RigSolution) -> bool:
     """Whether every camera's model is one-to-one over its corners, and none ran to the end of its range."""
     faults = [
         range_fault(views.model, params)

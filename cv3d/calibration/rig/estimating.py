@@ -22,23 +22,30 @@ from cv3d.calibration.problem import POSE_SIZE
 from cv3d.calibration.result import Seconds
 from cv3d.calibration.rig.alone import CameraAlone, calibrate_alone, own_prior
 from cv3d.calibration.rig.assembling import FinishedRig, Labels, assemble_rig
-from cv3d.calibration.rig.choosing import choose_together, with_models
+from cv3d.calibration.rig.choosing import choose_together, is_sound, with_models
+from cv3d.calibration.rig.films import resample_rig, skips_frames
 from cv3d.calibration.rig.frames import RigSources, Timeline
-from cv3d.calibration.rig.joint import JointFit, Standing, fit_jointly, together_px
-from cv3d.calibration.rig.moments import timeline_by_motion, timeline_warnings
+from cv3d.calibration.rig.in_motion import Clocked, Timing, fit_in_motion
+from cv3d.calibration.rig.joint import JointFit, Refused, Standing, fit_jointly, fit_poses, together_px
+from cv3d.calibration.rig.moments import Followed, follow, timeline_warnings
 from cv3d.calibration.rig.placed import Detected, PlacedCamera, common_views
 from cv3d.calibration.rig.problem import CameraViews
 from cv3d.calibration.rig.result import RigCalibration
 from cv3d.calibration.rig.seeding import Link, find_links, groups, place
 from cv3d.calibration.rig.symmetry import board_turns
 from cv3d.calibration.rig.uncertainty import stretch_stands
+from cv3d.calibration.solving import start_from
 from cv3d.compute import torch_threads
 from cv3d.errors import EstimationError, InputError, UsageError
+from cv3d.geometry.cameras import get_model
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.progress import SILENT, Progress
 
 _ASYNCHRONOUS = 2.0
 """Ratio of the residuals in common frames to the cameras' own noise beyond which frames are not taken for instants."""
+_ALIKE = 1.04
+"""Ratio of noise up to which the simpler lens models are taken: errors of corners are alike within a view, so that a
+few per cent over a few dozen views mean nothing."""
 _MOST_WEIGHT = 8.0
 """Largest ratio of the weights that cameras get for the precision of their corners."""
 
@@ -96,10 +103,17 @@ def calibrate_rig_sources(
         raise UsageError(f"intrinsics are given for {len(options.intrinsics)} cameras, and there are {count}")
     began = time.perf_counter()
     sightings = _sightings(sources, options, journal, progress)
+    with torch_threads(1):
+        followed = follow(sources, sightings, _given(options, count))
+    if followed is not None and followed.clocks is not None and skips_frames(sources):
+        sources = resample_rig(sources, followed.clocks, followed.timeline, progress=progress)
+        sightings = _sightings(sources, options, journal, progress)
+        with torch_threads(1):
+            followed = follow(sources, sightings, _given(options, count), followed.clocks)
     detected = time.perf_counter()
     progress.start("solve", count + 1)
     with torch_threads(1):
-        result = estimate_rig(sources, sightings, options, progress)
+        result = _Estimator(sources, sightings, options, progress, followed).run()
     progress.finish("solve")
     ended = time.perf_counter()
     return replace(result, seconds=Seconds(detected - began, ended - detected, ended - began))
@@ -121,7 +135,12 @@ def estimate_rig(
         InputError: likewise.
         QualityError: likewise.
     """
-    return _Estimator(sources, sightings, options, progress).run()
+    followed = follow(sources, sightings, _given(options, len(sources.cameras)))
+    return _Estimator(sources, sightings, options, progress, followed).run()
+
+
+def _given(options: RigOptions, count: int) -> tuple[Camera | None, ...]:
+    return options.intrinsics or (None,) * count
 
 
 def _sightings(
@@ -147,22 +166,20 @@ class _Estimator:
         sightings: Sequence[BoardSightings],
         options: RigOptions,
         progress: Progress,
+        followed: Followed | None,
     ) -> None:
         self.sources = sources
         self.sightings = sightings
         self.options = options
         self.progress = progress
         self.board = sightings[0].board
+        self.followed = followed
         self.warnings = [*sources.warnings]
 
     def run(self) -> RigCalibration:
         """Each camera alone, then links between them, then all together."""
         alone = self._each_alone()
-        timeline = self.sources.timeline
-        if timeline is None:
-            timeline = timeline_by_motion(self.sources.cameras, alone, self.board)
-        self.warnings += timeline.warnings
-        self.warnings += timeline_warnings(self.sources.cameras, alone, self.board, timeline)
+        timeline = self._timeline(alone)
         frames, frame_count = self._frames(alone, timeline)
         placed = [camera.placed(own) for camera, own in zip(alone, frames, strict=True)]
         self._check_pictures_differ(placed)
@@ -182,8 +199,10 @@ class _Estimator:
             state=start.state,
             pictures=tuple(torch.tensor(own, dtype=torch.int64) for own in pictures),
         )
-        fit = self._fit(standing, alone)
+        fit, timing = self._fit(standing, alone)
         self._check_still_linked(alone, fit)
+        if timing is not None:
+            timeline = self._timed(timeline, timing, fit)
         self.progress.advance("solve")
         finished = FinishedRig(self.board, tuple(alone), timeline, fit, labels, tuple(self.warnings))
         return assemble_rig(finished, self.options.seed)
@@ -192,12 +211,51 @@ class _Estimator:
         options = CalibrateOptions(
             self.board, self.board.square_m, self.options.model, self.options.board_warp, self.options.seed
         )
-        given = self.options.intrinsics or (None,) * len(self.sources.cameras)
+        given = _given(self.options, len(self.sources.cameras))
         alone = []
         for source, seen, camera in zip(self.sources.cameras, self.sightings, given, strict=True):
             alone.append(calibrate_alone(source.name, seen, options, camera))
             self.progress.advance("solve")
         return alone
+
+    def _timeline(self, alone: Sequence[CameraAlone]) -> Timeline:
+        """Which pictures are of one moment, with warnings where the board's motion speaks against it."""
+        timeline = self.sources.timeline if self.followed is None else self.followed.timeline
+        assert timeline is not None
+        self.warnings += timeline.warnings
+        if self.followed is None:
+            self.warnings += timeline_warnings(self.sources.cameras, alone, self.board, timeline)
+        return timeline
+
+    def _timed(self, timeline: Timeline, timing: Timing, fit: JointFit) -> Timeline:
+        """The timeline with what the joint solution says of the clocks."""
+        names = [camera.name for camera in self.sources.cameras]
+        known = timeline.synchronisation
+        clocks = ", ".join(
+            f"{name} {before + late:+.4f} s ± {1000.0 * std:.1f} ms"
+            for name, before, late, std in zip(
+                names[1:], known.offsets_s[1:], timing.offsets_s[1:], timing.offsets_std_s[1:], strict=True
+            )
+        )
+        said = (
+            f"the board moved between the exposures of a moment, which is part of the solution: clocks {clocks}; "
+            f"stamps scatter by {1000.0 * timing.jitter_s:.1f} ms; of the RMS of {fit.solution.rms_px:.3f} px all but "
+            f"{math.sqrt(2.0) * fit.solution.noise_px:.3f} px is motion between frames"
+        )
+        if timing.parted:
+            said += (
+                f"; in {timing.parted} of {timing.common} pictures of common moments the board moved too fast, and "
+                "they tell about their own camera only"
+            )
+        return replace(
+            timeline,
+            synchronisation=replace(
+                known,
+                sentence=f"{known.sentence}; {said}",
+                offsets_s=tuple(float(a + b) for a, b in zip(known.offsets_s, timing.offsets_s, strict=True)),
+                offsets_std_s=tuple(float(std) for std in timing.offsets_std_s),
+            ),
+        )
 
     def _frames(self, alone: Sequence[CameraAlone], timeline: Timeline) -> tuple[list[list[int]], int]:
         """The frame of every view used, for each camera, and the number of frames.
@@ -273,17 +331,24 @@ class _Estimator:
                 "and are the cameras fixed to each other?"
             )
 
-    def _fit(self, standing: Standing, alone: Sequence[CameraAlone]) -> JointFit:
+    def _fit(self, standing: Standing, alone: Sequence[CameraAlone]) -> tuple[JointFit, Timing | None]:
         """The joint solution, with the lens models that serve all cameras best where the user left them open.
 
         Where the frames agree far worse between cameras than within each, the board moved between their exposures:
-        then what a camera knows of itself from single views is not sacrificed to common frames.
+        then its motion is part of the solution where pictures have times, and elsewhere what a camera knows of itself
+        from single views is not sacrificed to common frames.
         """
         noise, deformation = [camera.noise_px for camera in alone], self._deformation(alone)
+        if self.followed is not None and self.followed.clocks is not None:
+            posed, refused = fit_poses(standing)
+            if _is_asynchronous(posed, noise):
+                return self._fit_in_motion(posed, tuple(refused), alone, deformation)
         fit = fit_jointly(standing, noise, deformation)
         if not stretch_stands(fit.solution):
             deformation &= ~Deformation.STRETCHED
             fit = fit_jointly(standing, noise, deformation)
+        if self.followed is not None and _is_asynchronous(fit.standing, noise):
+            return self._fit_in_motion(fit.standing, fit.refused, alone, deformation)
         own = tuple(views.model.name for views in fit.solution.cameras)
         models = own
         if resolve_model(self.options.model) == AUTO:
@@ -305,10 +370,58 @@ class _Estimator:
                 ),
             )
             fit = fit_jointly(standing, noise, deformation)
-        together = np.array(together_px(fit))
-        if not np.nanmedian(together / np.array(noise)) > _ASYNCHRONOUS:
-            return fit
-        return self._fit_asynchronous(standing, alone, np.where(np.isfinite(together), together, noise), deformation)
+        if not _is_asynchronous(fit.standing, noise):
+            return fit, None
+        together = np.array(together_px(fit.standing))
+        typical = np.where(np.isfinite(together), together, noise)
+        return self._fit_asynchronous(standing, alone, typical, deformation), None
+
+    def _fit_in_motion(
+        self,
+        standing: Standing,
+        refused: tuple[Refused, ...],
+        alone: Sequence[CameraAlone],
+        deformation: Deformation,
+    ) -> tuple[JointFit, Timing]:
+        """The joint solution with the board's motion, under the simplest of the lens models that explain it alike.
+
+        Cameras that were judged alone came to models that their few pictures may not bear, so each of these models on
+        all cameras competes with the mixture.
+        """
+        assert self.followed is not None
+        own = tuple(views.model.name for views in standing.cameras)
+        held = [views.held for views in standing.cameras]
+        tried = [own]
+        if resolve_model(self.options.model) == AUTO:
+            names = sorted({name for name, is_held in zip(own, held, strict=True) if not is_held})
+            tried += [tuple(old if is_held else name for old, is_held in zip(own, held, strict=True)) for name in names]
+        pictures = [one.tolist() for one in standing.pictures]
+        tracks = self.followed.tracks(pictures, alone)
+        noise = tuple(camera.noise_px for camera in alone)
+        found: list[tuple[JointFit, Timing]] = []
+        for models in dict.fromkeys(tried):
+            start = self._under(models, standing, alone)
+            one = fit_in_motion(Clocked(start, tracks, noise), deformation)
+            if not stretch_stands(one[0].solution):
+                deformation &= ~Deformation.STRETCHED
+                one = fit_in_motion(Clocked(start, tracks, noise), deformation)
+            if is_sound(one[0].solution) or not found:
+                found.append(one)
+        least = min(one.solution.noise_px for one, _ in found)
+        alike = [one for one in found if one[0].solution.noise_px <= _ALIKE * least]
+        moving, timing = min(alike, key=lambda one: one[0].solution.system.shared.shape[0])
+        self._tell_models(alone, [views.model.name for views in moving.solution.cameras])
+        return replace(moving, refused=(*refused, *moving.refused)), timing
+
+    def _under(self, models: Sequence[str], standing: Standing, alone: Sequence[CameraAlone]) -> Standing:
+        """The views under given lens models, their intrinsics as each camera by itself has them."""
+        cameras, params = [], []
+        for views, camera, name in zip(standing.cameras, alone, models, strict=True):
+            known = camera.finished.solution
+            began = start_from(camera.finished.observations, known.state, known.model, name)
+            cameras.append(replace(views, model=get_model(name)))
+            params.append(began.params)
+        return replace(standing, cameras=tuple(cameras), state=replace(standing.state, params=tuple(params)))
 
     def _fit_asynchronous(
         self, standing: Standing, alone: Sequence[CameraAlone], noise: NDArray[np.float64], deformation: Deformation
@@ -354,6 +467,11 @@ class _Estimator:
         bends = self.options.board_warp is BoardWarp.ON or 2 * bent > sum(one.count for one in seen)
         result = Deformation.BENT if bends else UNDEFORMED
         return result | Deformation.STRETCHED if stretched else result
+
+
+def _is_asynchronous(standing: Standing, noise_px: Sequence[float]) -> bool:
+    """Whether frames agree far worse between cameras than the cameras' noise, (C,), explains."""
+    return bool(np.nanmedian(np.array(together_px(standing)) / np.array(noise_px)) > _ASYNCHRONOUS)
 
 
 def _inflation(standing: Standing) -> float:

@@ -32,6 +32,8 @@ _DENSE_PER_FRAME = 5
 """Frames sampled to find the clocks' offsets, per frame asked for."""
 _MUCH_WIDER = 2.0
 """Moments whose stamps lie further apart than this many times the median are taken only where there is no other."""
+_HALF_AGAIN = 1.0 / 1.5
+"""Ratio of a video's period to that of the frames taken below which frames were left out."""
 _SAME_TIME_S = 1e-3
 """Differences of stamps that are none."""
 
@@ -266,6 +268,17 @@ def resample_rig(sources: RigSources, clocks: Clocks, timeline: Timeline, *, pro
         for camera, times, rows, there in zip(cameras, own, frames[chosen].T, members.T, strict=True)
     )
     return RigSources(cameras, _resampled(timeline, members, when[chosen], spreads[chosen]), sources.warnings)
+
+
+def skips_frames(sources: RigSources) -> bool:
+    """Whether all pictures are frames of videos, and a video has more frames than were taken of it."""
+    films = [_film_of(camera) for camera in sources.cameras]
+    return all(film is not None for film in films) and any(
+        median_period(film.times)
+        < _HALF_AGAIN * median_period([p.time or 0.0 for p in camera.pictures if isinstance(p, Picture)])
+        for film, camera in zip(films, sources.cameras, strict=True)
+        if film is not None
+    )
 
 
 def _film_of(camera: RigInput) -> Film | None:

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from cv3d.calibration.cleaning import judge_residuals
 from cv3d.calibration.deformation import UNDEFORMED, Deformation
-from cv3d.calibration.rig.problem import CameraViews, IntrinsicsPrior, RigProblem, RigState, frames_of, renumbered
+from cv3d.calibration.rig.problem import (
+    Asynchrony,
+    CameraViews,
+    IntrinsicsPrior,
+    RigProblem,
+    RigState,
+    frames_of,
+    renumbered,
+)
 from cv3d.calibration.rig.solving import FINAL, QUICK, RigSolution, solve_rig
 from cv3d.geometry.robust import Loss, LossKind
 
@@ -77,9 +85,9 @@ class Standing:
             total[views.frames] += 1
         return tuple(total[views.frames] > 1 for views in self.cameras)
 
-    def residuals(self) -> tuple[Tensor, ...]:
+    def residuals(self, asynchrony: tuple[Asynchrony, ...] = ()) -> tuple[Tensor, ...]:
         """Projected minus observed of every corner of every view, outliers included: (V, N, 2) for each camera."""
-        return RigProblem(renumbered(self.cameras, self.frames)).residuals(self.state)
+        return RigProblem(renumbered(self.cameras, self.frames), asynchrony=asynchrony).residuals(self.state)
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,10 @@ class JointFit:
     """By what the covariance exceeds that of independent corners: their errors are alike within a view where the board
     moved between the cameras' exposures."""
 
+    def residuals(self) -> tuple[Tensor, ...]:
+        """Projected minus observed of every corner of every view, outliers included: (V, N, 2) for each camera."""
+        return self.standing.residuals(self.solution.problem.asynchrony)
+
 
 def fit_jointly(
     standing: Standing,
@@ -123,11 +135,7 @@ def fit_jointly(
         deformation: which of the board's modes of deformation are estimated.
         priors: what is known of each camera's intrinsics besides; empty: nothing.
     """
-    rough = tuple(Loss(LossKind.CAUCHY, _ROUGH * views.size) for views in standing.cameras)
-    standing, _ = standing.solved(rough, with_intrinsics=False)
-    standing, refused = _without_contradictions(standing)
-    if refused:
-        standing, _ = standing.solved(rough, with_intrinsics=False)
+    standing, refused = fit_poses(standing)
     standing, solution = standing.solved(_fine_losses(standing, noise_px), deformation, priors=priors)
     for _ in range(2):
         standing, outliers, bad = _judged(standing)
@@ -136,13 +144,30 @@ def fit_jointly(
     return JointFit(standing, solution, tuple(refused))
 
 
-def together_px(fit: JointFit) -> tuple[float, ...]:
+def fit_poses(standing: Standing) -> tuple[Standing, list[Refused]]:
+    """Solve for poses alone, robustly, and take out the views that contradict the rig.
+
+    Args:
+        standing: all views and the first state.
+
+    Returns:
+        The views that are left with their state, and those taken out.
+    """
+    rough = tuple(Loss(LossKind.CAUCHY, _ROUGH * views.size) for views in standing.cameras)
+    standing, _ = standing.solved(rough, with_intrinsics=False)
+    standing, refused = _without_contradictions(standing)
+    if refused:
+        standing, _ = standing.solved(rough, with_intrinsics=False)
+    return standing, refused
+
+
+def together_px(standing: Standing) -> tuple[float, ...]:
     """Of each camera, the typical residual of one coordinate in frames shared with others, robustly, pixels.
 
     NaN where it shares none.
     """
     result = []
-    for medians, shared in zip(view_medians(fit.standing), fit.standing.shares(), strict=True):
+    for medians, shared in zip(view_medians(standing), standing.shares(), strict=True):
         result.append(float(medians[shared].median()) / _RAYLEIGH_MEDIAN if bool(shared.any()) else math.nan)
     return tuple(result)
 

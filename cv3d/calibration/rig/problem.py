@@ -14,7 +14,7 @@ the camera. So the joint normal equations are sums of each camera's own, and not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -62,6 +62,30 @@ class IntrinsicsPrior:
 
 
 @dataclass(frozen=True)
+class Asynchrony:
+    """How the board moved from a frame's time to that of each view of a camera, and how well that is known.
+
+    A view sees the board at `displacement @ cam_from_cam0 @ cam0_from_board`, up to a random motion of which only the
+    covariance is known. That motion is not estimated: the residuals of a view are weighted by the inverse of the
+    covariance that it adds to theirs (generalised least squares), so that a view of a fast board tells less about the
+    rig and no less about its camera.
+    """
+
+    rotation: Tensor
+    """Of the displacement, (V, 3, 3)."""
+    translation: Tensor
+    """(V, 3), board units."""
+    velocity: Tensor
+    """Derivative by the view's time of the perturbation of its pose, (V, 6), per second."""
+    slack: Tensor
+    """L of the random motion's covariance L @ L^T as a perturbation of the view's pose, (V, 6, S)."""
+    offset_s: float
+    """What was added to the camera's stamps for the displacements, seconds."""
+    offset_std_s: float
+    """How well that is known beforehand; 0: it is not estimated."""
+
+
+@dataclass(frozen=True)
 class RigState:
     """All unknowns of C cameras and F frames. float64 on the CPU."""
 
@@ -77,6 +101,8 @@ class RigState:
     """Rotation of cam0_from_board, (F, 3, 3)."""
     frame_translation: Tensor
     """Translation of cam0_from_board, (F, 3), board units."""
+    offsets_s: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    """What is added to each camera's stamps, (C,), seconds; empty where frames are instants."""
 
     def of_camera(self, camera: int, frames: Tensor) -> CalibrationState:
         """One camera's own state: its intrinsics, and its pose of the board in `frames` (V,)."""
@@ -113,11 +139,13 @@ class Layout:
     """Those of the board's modes of deformation that are estimated."""
     poses: tuple[slice, ...]
     """Pose of each camera; empty for the first, and where poses do not move."""
+    offsets: tuple[slice, ...]
+    """Offset of each camera's clock; empty where it is not estimated."""
 
     @property
     def size(self) -> int:
         """Number of shared unknowns K."""
-        return int(self.poses[-1].stop)
+        return int(self.offsets[-1].stop)
 
     def of_camera(self, camera: int) -> Tensor:
         """Positions of what moves one camera's residuals besides its views' poses: intrinsics, warp, (k,)."""
@@ -140,6 +168,10 @@ class RigProblem:
     """Whether the cameras' poses move."""
     priors: tuple[IntrinsicsPrior | None, ...] = ()
     """Of each camera; empty: none has one."""
+    asynchrony: tuple[Asynchrony, ...] = ()
+    """Of each camera; empty: frames are instants."""
+    unit_px: float = 1.0
+    """Standard deviation of a weighted residual, pixels: the unit in which slack and clocks compare with corners."""
 
     def camera_problem(self, camera: int) -> CalibrationProblem:
         """The problem of one camera with a pose per view."""
@@ -161,7 +193,26 @@ class RigProblem:
         intrinsics = tuple(take(len(self.camera_problem(c).free_indices())) for c in range(len(self.cameras)))
         warp = take(len(self.deformation.modes))
         poses = tuple(take(POSE_SIZE if self.with_poses and c > 0 else 0) for c in range(len(self.cameras)))
-        return Layout(intrinsics, warp, poses)
+        offsets = tuple(
+            take(1 if self.asynchrony and self.asynchrony[c].offset_std_s > 0.0 else 0)
+            for c in range(len(self.cameras))
+        )
+        return Layout(intrinsics, warp, poses, offsets)
+
+    def camera_state(self, state: RigState, camera: int) -> CalibrationState:
+        """One camera's own state: its intrinsics, and its pose of the board at the time of each of its views."""
+        own = state.of_camera(camera, self.cameras[camera].frames)
+        if not self.asynchrony:
+            return own
+        rotation, translation = self._displacement(state, camera)
+        shift = (rotation @ own.translation[..., None])[..., 0] + translation
+        return replace(own, rotation=rotation @ own.rotation, translation=shift)
+
+    def _displacement(self, state: RigState, camera: int) -> tuple[Tensor, Tensor]:
+        """How the board moved from the frame's time to each view's, (V, 3, 3) and (V, 3)."""
+        moved = self.asynchrony[camera]
+        late = float(state.offsets_s[camera]) - moved.offset_s
+        return _moved(moved.rotation, moved.translation, late * moved.velocity)
 
     def prior(self, camera: int) -> IntrinsicsPrior | None:
         """What is known of a camera's intrinsics beforehand; None where they do not move, or nothing is."""
@@ -171,15 +222,13 @@ class RigProblem:
 
     def residuals(self, state: RigState) -> tuple[Tensor, ...]:
         """Projected minus observed of each camera, (V, N, 2), pixels; zero where nothing was seen."""
-        return tuple(
-            self.camera_problem(c).residuals(state.of_camera(c, views.frames)) for c, views in enumerate(self.cameras)
-        )
+        return tuple(self.camera_problem(c).residuals(self.camera_state(state, c)) for c in range(len(self.cameras)))
 
     def inside_domain(self, state: RigState) -> tuple[bool, ...]:
         """Of each camera, whether every corner lies where its model is one-to-one."""
         return tuple(
-            bool(self.camera_problem(c).inside_domain(state.of_camera(c, views.frames)).all())
-            for c, views in enumerate(self.cameras)
+            bool(self.camera_problem(c).inside_domain(self.camera_state(state, c)).all())
+            for c in range(len(self.cameras))
         )
 
     def linearize(self, state: RigState) -> ArrowSystem:
@@ -200,29 +249,99 @@ class RigProblem:
                 cost += 0.5 * float(away @ prior.information @ away)
                 shared[own_slice, own_slice] += prior.information
                 gradient[own_slice] += prior.information @ away
+            clock = layout.offsets[c]
+            if clock.stop > clock.start:
+                known = (self.unit_px / self.asynchrony[c].offset_std_s) ** 2
+                late = float(state.offsets_s[c]) - self.asynchrony[c].offset_s
+                cost += 0.5 * known * late**2
+                shared[clock, clock] += known
+                gradient[clock] += known * late
             if len(views.frames) == 0:
                 continue
-            own = self.camera_problem(c).linearize(state.of_camera(c, views.frames))
-            weight = views.weight**2
-            cost += weight * own.cost
-            at, pose = layout.of_camera(c), layout.poses[c]
-            shared[at[:, None], at] += weight * own.shared
-            gradient[at] += weight * own.shared_gradient
-            carry = _view_from_frame(state.rotation[c], state.translation[c])
-            carried = weight * carry.T @ own.blocks
+            own = self.view_system(state, c)
+            cost += own.cost
+            at = layout.of_camera(c)
+            shared[at[:, None], at] += own.shared
+            gradient[at] += own.shared_gradient
+            carry, moves, by_moves = self.lever(state, c)
+            carried = carry.mT @ own.blocks
             blocks.index_add_(0, views.frames, carried @ carry)
-            block_gradients.index_add_(0, views.frames, weight * own.block_gradients @ carry)
+            block_gradients.index_add_(0, views.frames, (own.block_gradients[:, None] @ carry)[:, 0])
             mixed = torch.zeros(len(own.blocks), POSE_SIZE, size, dtype=torch.float64)
-            mixed[..., at] = weight * carry.T @ own.coupling
-            if c > 0 and self.with_poses:
-                shared[pose, pose] += weight * own.blocks.sum(dim=0)
-                across = weight * own.coupling.sum(dim=0)
-                shared[pose, at] += across
-                shared[at, pose] += across.T
-                gradient[pose] += weight * own.block_gradients.sum(dim=0)
-                mixed[..., pose] = carried
+            mixed[..., at] = carry.mT @ own.coupling
+            if len(moves):
+                turned = by_moves.mT @ own.blocks
+                shared[moves[:, None], moves] += (turned @ by_moves).sum(dim=0)
+                across = (by_moves.mT @ own.coupling).sum(dim=0)
+                shared[moves[:, None], at] += across
+                shared[at[:, None], moves] += across.T
+                gradient[moves] += (own.block_gradients[:, None] @ by_moves).sum(dim=0)[0]
+                mixed[..., moves] = carried @ by_moves
             coupling.index_add_(0, views.frames, mixed)
         return ArrowSystem(cost, shared, gradient, blocks, block_gradients, coupling)
+
+    def view_system(self, state: RigState, camera: int) -> ArrowSystem:
+        """One camera's own normal equations, a block per view, weighted by what is known of each view's time.
+
+        With M = L^T B L + unit^2, where B is a view's block, the inverse of the covariance of its residuals is
+        I - J L M^-1 L^T J^T up to a factor (Woodbury), so that nothing but the blocks is needed.
+        """
+        views = self.cameras[camera]
+        own = self.camera_problem(camera).linearize(self.camera_state(state, camera))
+        weight = views.weight**2
+        own = ArrowSystem(
+            weight * own.cost,
+            weight * own.shared,
+            weight * own.shared_gradient,
+            weight * own.blocks,
+            weight * own.block_gradients,
+            weight * own.coupling,
+        )
+        if not self.asynchrony:
+            return own
+        slack = self.asynchrony[camera].slack
+        taken, middle = self.slack_normals(own, slack)
+        by_block = torch.cholesky_solve(taken.mT, middle)
+        by_gradient = slack.mT @ own.block_gradients[..., None]
+        solved_gradient = torch.cholesky_solve(by_gradient, middle)
+        by_coupling = slack.mT @ own.coupling
+        solved_coupling = torch.cholesky_solve(by_coupling, middle)
+        return ArrowSystem(
+            own.cost - 0.5 * float((by_gradient * solved_gradient).sum()),
+            own.shared - (by_coupling.mT @ solved_coupling).sum(dim=0),
+            own.shared_gradient - (by_coupling.mT @ solved_gradient).sum(dim=0)[:, 0],
+            own.blocks - taken @ by_block,
+            own.block_gradients - (taken @ solved_gradient)[..., 0],
+            own.coupling - taken @ solved_coupling,
+        )
+
+    def slack_normals(self, own: ArrowSystem, slack: Tensor) -> tuple[Tensor, Tensor]:
+        """B L, (V, 6, S), and the Cholesky factor of L^T B L + unit^2, (V, S, S), of a camera's weighted blocks B."""
+        taken = own.blocks @ slack
+        inner = slack.mT @ taken
+        identity = self.unit_px**2 * torch.eye(inner.shape[-1], dtype=torch.float64)
+        return taken, torch.linalg.cholesky(inner + identity)
+
+    def lever(self, state: RigState, camera: int) -> tuple[Tensor, Tensor, Tensor]:
+        """How unknowns besides a camera's intrinsics perturb the poses of its views.
+
+        Returns:
+            By the frames' poses, (V or 1, 6, 6); positions of the shared unknowns that matter, its pose and its clock's
+            offset, (m,); and by those, (V or 1, 6, m).
+        """
+        layout = self.layout()
+        carry = _view_from_frame(state.rotation[camera], state.translation[camera])[None]
+        by_pose = torch.eye(POSE_SIZE, dtype=torch.float64)[None]
+        pose, offset = layout.poses[camera], layout.offsets[camera]
+        moves = torch.tensor([*range(pose.start, pose.stop), *range(offset.start, offset.stop)], dtype=torch.int64)
+        parts = [by_pose[..., : pose.stop - pose.start]]
+        if self.asynchrony:
+            by_pose = _view_from_frame(*self._displacement(state, camera))
+            carry = by_pose @ carry
+            parts = [by_pose[..., : pose.stop - pose.start]]
+            if offset.stop > offset.start:
+                parts.append(self.asynchrony[camera].velocity[..., None])
+        return carry, moves, torch.cat(parts, dim=-1)
 
     def retract(self, state: RigState, shared_step: Tensor, block_steps: Tensor) -> RigState:
         """Move the state; shape parameters stay inside their models' bounds."""
@@ -238,11 +357,21 @@ class RigProblem:
             params.append(values)
         camera_steps = torch.zeros(len(self.cameras), POSE_SIZE, dtype=torch.float64)
         if self.with_poses:
-            camera_steps[1:] = shared_step[layout.warp.stop :].reshape(-1, POSE_SIZE)
+            camera_steps[1:] = shared_step[layout.warp.stop : layout.poses[-1].stop].reshape(-1, POSE_SIZE)
         rotation, translation = _moved(state.rotation, state.translation, camera_steps)
         frame_rotation, frame_translation = _moved(state.frame_rotation, state.frame_translation, block_steps)
         warp = self.deformation.moved(state.warp, shared_step[layout.warp])
-        return RigState(tuple(params), warp, rotation, translation, frame_rotation, frame_translation)
+        offsets = state.offsets_s.clone()
+        for c, clock in enumerate(layout.offsets):
+            if clock.stop > clock.start:
+                offsets[c] += float(shared_step[clock])
+        return RigState(tuple(params), warp, rotation, translation, frame_rotation, frame_translation, offsets)
+
+
+def perturbed(state: CalibrationState, steps: Tensor) -> CalibrationState:
+    """A camera's state with the poses of its views perturbed by `exp(rotation) pose + translation`, steps (V, 6)."""
+    rotation, translation = _moved(state.rotation, state.translation, steps)
+    return replace(state, rotation=rotation, translation=translation)
 
 
 def frames_of(cameras: Sequence[CameraViews]) -> Tensor:
@@ -256,14 +385,14 @@ def renumbered(cameras: Sequence[CameraViews], frames: Tensor) -> tuple[CameraVi
 
 
 def _view_from_frame(rotation: Tensor, translation: Tensor) -> Tensor:
-    """How a perturbation of cam0_from_board perturbs cam_from_board, (6, 6).
+    """How a perturbation of cam0_from_board perturbs cam_from_board, (..., 6, 6), of cam_from_cam0 (..., 3, 3).
 
     The point x = R y + t of the camera moves by R (w × y + d) = (R w) × x + R d + t × (R w).
     """
-    carry = torch.zeros(POSE_SIZE, POSE_SIZE, dtype=torch.float64)
-    carry[:3, :3] = rotation
-    carry[3:, 3:] = rotation
-    carry[3:, :3] = skew(translation) @ rotation
+    carry = torch.zeros(*rotation.shape[:-2], POSE_SIZE, POSE_SIZE, dtype=torch.float64)
+    carry[..., :3, :3] = rotation
+    carry[..., 3:, 3:] = rotation
+    carry[..., 3:, :3] = skew(translation) @ rotation
     return carry
 
 

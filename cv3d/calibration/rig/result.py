@@ -43,8 +43,8 @@ class Synchronisation:
     sentence: str
     """The same for a person, figures included."""
     offsets_s: tuple[float, ...]
-    """What is added to each camera's stamps to get the first camera's clock, (C,), seconds; zeros unless `method` is
-    `offset`."""
+    """What is added to each camera's stamps to get the first camera's clock, (C,), seconds; zeros where the board's
+    motion was not asked."""
     offsets_std_s: tuple[float, ...]
     """Their standard deviations, (C,), seconds; zeros where nothing was estimated."""
     spread_s: float

@@ -53,7 +53,12 @@ class RigSolution:
 
     @property
     def noise_px(self) -> float:
-        """Estimated standard deviation of one coordinate of a corner, over all cameras, pixels."""
+        """Estimated standard deviation of one coordinate of a corner, over all cameras, pixels.
+
+        Where frames are not instants, of what the board's motion between them does not explain.
+        """
+        if self.problem.asynchrony:
+            return math.sqrt(self.unit_variance)
         freedom = self._freedom()
         return math.sqrt(sum(float((r**2).sum()) for r in self.residuals) / freedom) if freedom > 0 else math.nan
 
@@ -61,6 +66,8 @@ class RigSolution:
     def unit_variance(self) -> float:
         """Estimated variance of one weighted coordinate, square pixels; NaN without redundancy."""
         freedom = self._freedom()
+        if self.problem.asynchrony:
+            return 2.0 * self.system.cost / freedom if freedom > 0 else math.nan
         weighted = zip(self.cameras, self.residuals, strict=True)
         total = sum(views.weight**2 * float((r**2).sum()) for views, r in weighted)
         return total / freedom if freedom > 0 else math.nan
@@ -88,7 +95,7 @@ def _given_by_priors(problem: RigProblem, state: RigState, system: ArrowSystem) 
     """The trace of H^-1 A over the cameras of whose intrinsics something, A, is known beforehand."""
     layout, priors = problem.layout(), {}
     for c, views in enumerate(problem.cameras):
-        total = views.weight**2 * problem.camera_problem(c).prior_normals(state.of_camera(c, views.frames))[1]
+        total = views.weight**2 * problem.camera_problem(c).prior_normals(problem.camera_state(state, c))[1]
         known = problem.prior(c)
         if known is not None:
             size = len(known.mean)

@@ -37,7 +37,7 @@ _CENTRING = 1e-6
 _MIN_SIZE = 2
 _MAX_SIDE = 32766
 """OpenCV's remap counts pixels in 16 bits."""
-_MAX_PIXELS = 100 << 20
+_MAX_PIXELS = 100_000_000
 """Their map alone takes 8 bytes each, and several such arrays exist at a time."""
 _SHRINK = 0.9995
 _MAX_SHRINKS = 400
@@ -115,7 +115,8 @@ def frame(
         raise UsageError(f"a view of {width}x{height} pixels is too small")
     if max(width, height) > _MAX_SIDE or width * height > _MAX_PIXELS:
         raise UsageError(
-            f"a view of {width}x{height} pixels is too large: at most {_MAX_SIDE} a side and {_MAX_PIXELS >> 20} million"
+            f"a view of {width}x{height} pixels is too large: at most {_MAX_SIDE} a side and "
+            f"{_MAX_PIXELS // 10**6} million in all"
         )
     spans = np.array([width - 1.0, height - 1.0])
     inner, outer = boxes(seen, projection, float(spans[0] / spans[1] / pixel_ratio))

@@ -100,6 +100,7 @@ def simulate(
     noise_px: float = 0.1,
     seed: int = 0,
     only: Sequence[Sequence[int]] | None = None,
+    stretch: float = 0.0,
 ) -> SimulatedRig:
     """A rig that sees a board held at places scattered about `aims` (one a frame), tilted at random.
 
@@ -111,10 +112,12 @@ def simulate(
         noise_px: standard deviation of a corner's coordinate.
         seed: of tilts, scatter and noise.
         only: the cameras that may see each frame; None: all that can.
+        stretch: how much longer the board is along its rows than along its columns.
     """
     rng = np.random.default_rng(seed)
     points = board.points_m()
     centre = points.mean(axis=0)
+    points = centre + (points - centre) * [1.0 + 0.5 * stretch, 1.0 - 0.5 * stretch, 1.0]
     boards, found = [], [[] for _ in cameras]
     for f, aim in enumerate(aims):
         axis = rng.normal(size=3) * [1.0, 1.0, 0.4]

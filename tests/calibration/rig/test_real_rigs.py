@@ -15,7 +15,7 @@ import torch
 from cv3d.calibration.rig.estimating import RigOptions, calibrate_rig_sources
 from cv3d.calibration.rig.frames import Moment, RigInput, RigSources, Timeline
 from cv3d.calibration.rig.inputs import gather_rig
-from cv3d.calibration.rig.result import Synchronisation, SyncMethod
+from cv3d.calibration.rig.result import RigCalibration, Synchronisation, SyncMethod
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid
 from cv3d.geometry.transforms import SO3
@@ -68,9 +68,15 @@ def test_the_old_stereo_samples_of_opencv(data_root: Path) -> None:
     assert pair.angle_deg < 3.0
 
 
-@pytest.mark.slow
-def test_four_cameras_beside_the_authors_rig(data_root: Path) -> None:
-    """`camera_array.toml` holds cam_from_world, translations in metres."""
+AuthorsRig = tuple[Path, list[np.ndarray], list[Camera]]
+
+
+@pytest.fixture
+def webcams(data_root: Path) -> AuthorsRig:
+    """Videos of four webcams, and the poses and cameras of `camera_array.toml`: cam_from_world, metres.
+
+    The authors matched frames by the table, which is wrong by most of a frame for the second camera.
+    """
     root = data_root / "calib" / "rig4_charuco"
     authors = tomllib.loads((root / "camera_array.toml").read_text(encoding="utf-8"))["cameras"]
     poses, given = [], []
@@ -81,12 +87,44 @@ def test_four_cameras_beside_the_authors_rig(data_root: Path) -> None:
         poses.append(cam_from_world)
         (fx, _, cx), (_, fy, cy), _ = entry["matrix"]
         given.append(Camera("brown5", *entry["size"], (fx, fy, cx, cy, *entry["distortions"])))
-    sources = gather_rig([root / "calibration" / "extrinsic"])
-    result = calibrate_rig_sources(sources, RigOptions(square_m=0.054, intrinsics=tuple(given)))
-    assert len(result.pairs) == 6
+    return root / "calibration" / "extrinsic", poses, given
+
+
+def compared(result: RigCalibration, poses: list[np.ndarray]) -> dict[tuple[int, int], tuple[float, float]]:
+    """Of every pair, the angle to the authors' rotation, degrees, and the ratio of the baselines."""
+    found = {}
     for first, second in itertools.combinations(range(4), 2):
         ours = result.cameras[second].cam_from_cam0 @ inverse_rigid(result.cameras[first].cam_from_cam0)
         theirs = poses[second] @ inverse_rigid(poses[first])
-        assert angle_deg(ours, theirs) < 1.5
-        ratio = np.linalg.norm(ours[:3, 3]) / np.linalg.norm(theirs[:3, 3])
-        assert ratio == pytest.approx(1.0, abs=0.025)
+        ratio = float(np.linalg.norm(ours[:3, 3]) / np.linalg.norm(theirs[:3, 3]))
+        found[first, second] = angle_deg(ours, theirs), ratio
+    return found
+
+
+@pytest.mark.slow
+def test_four_webcams_out_of_step(webcams: AuthorsRig) -> None:
+    """The authors' own errors are 0.541, 0.401, 0.366 and 0.329 px; matched by the table, 1.2 px are left."""
+    folder, poses, _ = webcams
+    result = calibrate_rig_sources(gather_rig([folder]), RigOptions(square_m=0.054))
+    assert all(camera.rms_px <= 0.6 for camera in result.cameras)
+    assert result.noise_px < 0.08, "what the board's motion between frames does not explain"
+    how = result.synchronisation
+    assert how.method is SyncMethod.OFFSET
+    assert how.offsets_s[1] == pytest.approx(-0.123, abs=0.02)
+    assert how.offsets_s[2] == pytest.approx(0.02, abs=0.012)
+    assert how.offsets_s[3] == pytest.approx(0.02, abs=0.012)
+    assert any("cam_1 is not in step with cam_0" in warning for warning in result.warnings)
+    # A board of twelve corners leaves a principal point to some ten pixels, which a turn makes up for.
+    for angle, ratio in compared(result, poses).values():
+        assert angle < 4.0
+        assert ratio == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.slow
+def test_four_webcams_with_the_authors_intrinsics(webcams: AuthorsRig) -> None:
+    folder, poses, given = webcams
+    result = calibrate_rig_sources(gather_rig([folder]), RigOptions(square_m=0.054, intrinsics=tuple(given)))
+    assert len(result.pairs) == 6
+    for pair, (angle, ratio) in compared(result, poses).items():
+        assert angle < (2.2 if 1 in pair else 1.1), "their second camera is placed by frames that are out of step"
+        assert ratio == pytest.approx(1.0, abs=0.03)
