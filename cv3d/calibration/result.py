@@ -25,25 +25,23 @@ _SHOWN_PARAMETERS = 20
 
 
 @dataclass(frozen=True)
-class View:
-    """One picture of the set, used or not."""
+class BoardView:
+    """One picture and what it shows of the board, used or not."""
 
     picture: Source = field(repr=False, compare=False)
     """The picture itself, decoded only when asked."""
     reason: str
-    """Why it was rejected; empty for a view that was used."""
+    """Why it was not used; empty for a view that was."""
     framing: Framing
-    """How the picture's own pixels map into the common image frame."""
+    """How the picture's own pixels map into the camera's image frame."""
     point_ids: NDArray[np.int64]
     """Indices into the board's points, (n,)."""
     pixels: NDArray[np.float64]
-    """Corners in the common image frame, (n, 2), pixels."""
+    """Corners in the camera's image frame, (n, 2), pixels."""
     residuals: NDArray[np.float64]
-    """Projected minus observed, (n, 2), pixels; NaN for a rejected view."""
+    """Projected minus observed, (n, 2), pixels; NaN for a view that was not used."""
     outliers: NDArray[np.bool_]
     """Corners left out of the fit, (n,)."""
-    cam_from_board: NDArray[np.float64] | None
-    """Pose, (4, 4), in metres (squares where the board's size is unknown); None for a rejected view."""
 
     @property
     def name(self) -> str:
@@ -57,9 +55,17 @@ class View:
 
     @property
     def rms_px(self) -> float:
-        """RMS of the corners used, pixels; NaN for a rejected view."""
+        """RMS of the corners used, pixels; NaN for a view that was not used."""
         kept = self.residuals[~self.outliers]
         return math.sqrt(float((kept**2).sum(axis=1).mean())) if self.used and len(kept) else math.nan
+
+
+@dataclass(frozen=True)
+class View(BoardView):
+    """One picture of a camera's set."""
+
+    cam_from_board: NDArray[np.float64] | None
+    """Pose, (4, 4), in metres (squares where the board's size is unknown); None for a view that was not used."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,19 @@ class Warp:
             "stretch": self.stretch,
             "stretch_std": self.stretch_std,
         }
+
+
+def board_dict(board: Board, warp: Warp | None) -> dict[str, object]:
+    """A board and how it differs from its drawing, as plain data."""
+    return {
+        "type": board.type.value,
+        "rows": board.rows,
+        "cols": board.cols,
+        "square_m": board.square_m,
+        "dictionary": None if board.dictionary is None else f"DICT_{board.dictionary}",
+        "marker_ratio": board.marker_ratio,
+        "warp": None if warp is None else warp.as_dict(),
+    }
 
 
 @dataclass(frozen=True)
@@ -173,15 +192,7 @@ class Calibration:
         """The result as plain data, as `--json` prints it."""
         return {
             "schema": RESULT_SCHEMA,
-            "board": {
-                "type": self.board.type.value,
-                "rows": self.board.rows,
-                "cols": self.board.cols,
-                "square_m": self.board.square_m,
-                "dictionary": None if self.board.dictionary is None else f"DICT_{self.board.dictionary}",
-                "marker_ratio": self.board.marker_ratio,
-                "warp": None if self.warp is None else self.warp.as_dict(),
-            },
+            "board": board_dict(self.board, self.warp),
             "camera": {
                 "model": self.camera.model,
                 "width": self.camera.width,

@@ -43,7 +43,7 @@ def calibrate(
         str, typer.Option(help="Lens model: auto, or e.g. brown5, kannala_brandt4, eucm (a wrong name lists all).")
     ] = "auto",
     board_warp: Annotated[
-        str, typer.Option("--board-warp", metavar="auto|on|off", help="Estimate how the board bends.")
+        str, typer.Option("--board-warp", metavar="auto|on|off", help="Estimate how the board bends and stretches.")
     ] = "auto",
     max_frames: Annotated[int, typer.Option("--max-frames", min=2, help="Most frames taken from each video.")] = 60,
     rig: Annotated[

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 import cv3d
 from cv3d.calibration.calibrating import BoardWarp
 from cv3d.calibration.journal import Journal
-from cv3d.calibration.rig.estimating import RigOptions, calibrate_rig_sources
+from cv3d.calibration.rig.estimating import calibrate_rig_sources
 from cv3d.calibration.rig.frames import Moment, RigInput, RigSources, Timeline
+from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.result import RigCalibration, Synchronisation, SyncMethod
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.epipolar import epipolar_distances

@@ -221,13 +221,13 @@ def _view(
     if cut:
         nothing = np.full_like(residuals, math.nan)
         reason = "its corners do not fit the rig (median 5.1 px)"
-        return RigView(c, f, picture, reason, AS_IS, ids, pixels - residuals, nothing, outliers)
-    return RigView(c, f, picture, "", AS_IS, ids, pixels - residuals, residuals, outliers)
+        return RigView(picture, reason, AS_IS, ids, pixels - residuals, nothing, outliers, c, f)
+    return RigView(picture, "", AS_IS, ids, pixels - residuals, residuals, outliers, c, f)
 
 
 def _unused(picture: Drawn, camera: int, frame: int | None, reason: str) -> RigView:
     nothing = np.zeros((0, 2))
-    return RigView(camera, frame, picture, reason, AS_IS, np.zeros(0, np.int64), nothing, nothing, np.zeros(0, bool))
+    return RigView(picture, reason, AS_IS, np.zeros(0, np.int64), nothing, nothing, np.zeros(0, bool), camera, frame)
 
 
 def _solved(

@@ -13,9 +13,10 @@ from cv3d.calibration.boards import Board
 from cv3d.calibration.calibrating import BoardWarp
 from cv3d.calibration.journal import Journal
 from cv3d.calibration.models import AUTO
-from cv3d.calibration.rig.estimating import RigOptions, calibrate_rig_sources
+from cv3d.calibration.rig.estimating import calibrate_rig_sources
 from cv3d.calibration.rig.given import Intrinsics, camera_names, given_cameras
 from cv3d.calibration.rig.inputs import gather_rig
+from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.recordings import Recording, find_recordings
 from cv3d.calibration.rig.result import RigCalibration
 from cv3d.calibration.rig.table_match import match_tables

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.calibration.boards import Board
-from cv3d.calibration.detecting import Source
-from cv3d.calibration.framing import Framing
 from cv3d.calibration.quality import Verdict
-from cv3d.calibration.result import Calibration, Seconds, Warp
+from cv3d.calibration.result import BoardView, Calibration, Seconds, Warp, board_dict
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import Rig, RigCamera
 
@@ -52,43 +50,13 @@ class Synchronisation:
 
 
 @dataclass(frozen=True)
-class RigView:
-    """One camera's picture in one frame, used or not."""
+class RigView(BoardView):
+    """One camera's picture in one frame; symmetric boards are turned so that all cameras agree on `point_ids`."""
 
     camera: int
     """Which camera took it, an index."""
     frame: int | None
     """Which frame it belongs to, an index; None where no other camera has a picture of that moment."""
-    picture: Source = field(repr=False, compare=False)
-    """The picture itself, decoded only when asked."""
-    reason: str
-    """Why it was not used; empty for a view that was."""
-    framing: Framing
-    """How the picture's own pixels map into the camera's image frame."""
-    point_ids: NDArray[np.int64]
-    """Indices into the board's points, (n,), symmetric boards turned so that all cameras agree."""
-    pixels: NDArray[np.float64]
-    """Corners in the camera's image frame, (n, 2), pixels."""
-    residuals: NDArray[np.float64]
-    """Projected minus observed, (n, 2), pixels; NaN for a view that was not used."""
-    outliers: NDArray[np.bool_]
-    """Corners left out of the fit, (n,)."""
-
-    @property
-    def name(self) -> str:
-        """As the user knows the picture."""
-        return self.picture.name
-
-    @property
-    def used(self) -> bool:
-        """Whether the view took part in the fit."""
-        return not self.reason
-
-    @property
-    def rms_px(self) -> float:
-        """RMS of the corners used, pixels; NaN for a view that was not used."""
-        kept = self.residuals[~self.outliers]
-        return math.sqrt(float((kept**2).sum(axis=1).mean())) if self.used and len(kept) else math.nan
 
 
 @dataclass(frozen=True)
@@ -201,15 +169,7 @@ class RigCalibration:
         """The result as plain data, as `--json` prints it."""
         return {
             "schema": RIG_SCHEMA,
-            "board": {
-                "type": self.board.type.value,
-                "rows": self.board.rows,
-                "cols": self.board.cols,
-                "square_m": self.board.square_m,
-                "dictionary": None if self.board.dictionary is None else f"DICT_{self.board.dictionary}",
-                "marker_ratio": self.board.marker_ratio,
-                "warp": None if self.warp is None else self.warp.as_dict(),
-            },
+            "board": board_dict(self.board, self.warp),
             "unit": "m" if self.board.square_m is not None else "squares",
             "cameras": [self._camera_dict(index) for index in range(len(self.cameras))],
             "pairs": [
@@ -247,6 +207,15 @@ class RigCalibration:
             "seed": self.seed,
             "seconds": {"detect": self.seconds.detect, "solve": self.seconds.solve, "total": self.seconds.total},
         }
+
+    def __repr__(self) -> str:
+        used = sum(frame.cam0_from_board is not None for frame in self.frames)
+        cameras = ", ".join(f"{item.name} {item.camera.model} RMS {item.rms_px:.4f} px" for item in self.cameras)
+        worst = max((pair.epipolar_px for pair in self.pairs), default=math.nan)
+        return (
+            f"RigCalibration({cameras}; {self.board}; {used} of {len(self.frames)} frames; RMS {self.rms_px:.4f} px, "
+            f"epipolar {worst:.4f} px at most; {self.verdict.sentence})"
+        )
 
     def _camera_dict(self, index: int) -> dict[str, object]:
         item = self.cameras[index]

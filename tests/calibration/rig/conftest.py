@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from cv3d.calibration.boards import Board, BoardType
 from cv3d.calibration.detecting import BoardSightings, SeenPicture
 from cv3d.calibration.detection.base import Detection
-from cv3d.calibration.rig.estimating import RigOptions, estimate_rig
+from cv3d.calibration.rig.estimating import estimate_rig
 from cv3d.calibration.rig.frames import Moment, RigInput, RigSources, Timeline
+from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.result import RigCalibration, Synchronisation, SyncMethod
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid

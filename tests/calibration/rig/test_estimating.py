@@ -10,8 +10,9 @@ import pytest
 
 from cv3d.calibration.detection.base import Detection
 from cv3d.calibration.quality import Level
-from cv3d.calibration.rig.estimating import RigOptions, calibrate_rig_sources
+from cv3d.calibration.rig.estimating import calibrate_rig_sources
 from cv3d.calibration.rig.frames import RigSources
+from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.result import RigCalibration
 from cv3d.calibration.rig.symmetry import board_turns
 from cv3d.errors import EstimationError, InputError, UsageError

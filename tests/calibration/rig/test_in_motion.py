@@ -15,8 +15,9 @@ from cv3d.calibration.deformation import undeformed
 from cv3d.calibration.detecting import BoardSightings, SeenPicture
 from cv3d.calibration.detection.base import Detection
 from cv3d.calibration.problem import Observations
-from cv3d.calibration.rig.estimating import RigOptions, estimate_rig
+from cv3d.calibration.rig.estimating import estimate_rig
 from cv3d.calibration.rig.frames import Moment, RigInput, RigSources, Timeline
+from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.pose_track import PoseTrack
 from cv3d.calibration.rig.problem import Asynchrony, CameraViews, RigProblem, RigState
 from cv3d.calibration.rig.result import RigCalibration, Synchronisation, SyncMethod

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from cv3d.calibration.rig.estimating import RigOptions, calibrate_rig_sources
+from cv3d.calibration.rig.estimating import calibrate_rig_sources
 from cv3d.calibration.rig.frames import Moment, RigInput, RigSources, Timeline
 from cv3d.calibration.rig.inputs import gather_rig
+from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.result import RigCalibration, Synchronisation, SyncMethod
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid
