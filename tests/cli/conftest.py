@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -8,6 +9,13 @@ import pytest
 
 from cv3d.cli import main
 from cv3d.cli.app import COMMANDS, Verb
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """A shell that runs the tests in its background ignores interrupts, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
