@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from typer._click import Context as ParserContext
 
 
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
 @dataclass(frozen=True)
 class Verb:
     """Where a command lives, and its line in the help."""
@@ -32,22 +35,47 @@ class Verb:
     """One line."""
 
 
-COMMANDS: dict[str, Verb] = {
+@dataclass(frozen=True)
+class Group:
+    """A command of commands."""
+
+    help: str
+    """One line."""
+    verbs: dict[str, Verb]
+    """Its commands by name."""
+
+
+COMMANDS: dict[str, Verb | Group] = {
     "calibrate": Verb("cv3d.cli.calibrate:calibrate", "Calibrate a camera from pictures or a video of a board."),
     "board": Verb("cv3d.cli.board:board", "Draw a calibration board to print, true to scale."),
     "convert": Verb("cv3d.cli.convert:convert", "Convert camera files between tools."),
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
+    "evaluate": Group("Measure results against ground truth.", {}),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has, what it lacks, and how to get it."),
 }
+
+
+def command_names() -> tuple[str, ...]:
+    """Every command there is, those of groups in full: "evaluate matches"."""
+
+    def names(verbs: Mapping[str, Verb | Group]) -> Iterator[str]:
+        for name, verb in verbs.items():
+            if isinstance(verb, Group):
+                yield from (f"{name} {inner}" for inner in names(verb.verbs))
+            else:
+                yield name
+
+    return tuple(names(COMMANDS))
 
 
 class LazyCommand(TyperCommand):
     """A command that is known by name and help until it is used."""
 
-    def __init__(self, name: str, verb: Verb) -> None:
+    def __init__(self, name: str, verb: Verb, within: str = "") -> None:
         super().__init__(name, help=verb.help, short_help=verb.help)
         self._verb = verb
+        self._full_name = f"{within} {name}".lstrip()
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: ParserContext | None = None, **extra: object
@@ -56,25 +84,50 @@ class LazyCommand(TyperCommand):
         from cv3d.cli.command import build_command
 
         module, _, function = self._verb.function.partition(":")
-        command = build_command(self.name or "", getattr(import_module(module), function), tuple(COMMANDS))
+        command = build_command(self._full_name, getattr(import_module(module), function), command_names())
         return command.make_context(info_name, args, parent=parent, **extra)
 
 
-class LazyGroup(TyperGroup):
+class HelpingGroup(TyperGroup):
+    """A group that answers a bare call with its help, as wrong usage."""
+
+    def parse_args(self, ctx: ParserContext, args: list[str]) -> list[str]:
+        """Parse as usual."""
+        if not args and not ctx.resilient_parsing:
+            print(ctx.get_help(), file=sys.stderr)
+            raise typer.Exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+
+class VerbGroup(HelpingGroup):
+    """The verbs of one :class:`Group`, none of them loaded yet."""
+
+    def __init__(self, name: str, group: Group) -> None:
+        super().__init__(
+            name=name,
+            help=group.help,
+            epilog=f"'cv3d {name} VERB --help' explains a verb.",
+            rich_markup_mode=None,
+            context_settings=CONTEXT_SETTINGS,
+        )
+        for verb_name, verb in group.verbs.items():
+            self.add_command(LazyCommand(verb_name, verb, within=name))
+
+
+class LazyGroup(HelpingGroup):
     """The verbs of :data:`COMMANDS`, none of them loaded yet."""
 
     def __init__(self, **settings: object) -> None:
         super().__init__(**settings)  # type: ignore[arg-type]
         for name, verb in COMMANDS.items():
-            self.add_command(LazyCommand(name, verb))
+            self.add_command(VerbGroup(name, verb) if isinstance(verb, Group) else LazyCommand(name, verb))
 
 
 app = typer.Typer(
     cls=LazyGroup,
     name="cv3d",
     rich_markup_mode=None,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT_SETTINGS,
     help="From pictures to geometry: calibrated cameras, trajectories, matches, depth and meshes.",
     epilog="'cv3d VERB --help' explains a verb. Exit codes: 0 done, 1 failed, 2 wrong usage, "
     "3 done but below the quality asked for, 130 interrupted.",
@@ -82,10 +135,8 @@ app = typer.Typer(
 
 
 @app.callback()
-def _root(ctx: typer.Context, version: VersionOption = False) -> None:
-    if ctx.invoked_subcommand is None:
-        print(ctx.get_help(), file=sys.stderr)
-        raise typer.Exit(EXIT_USAGE)
+def _root(version: VersionOption = False) -> None:
+    pass
 
 
 def run_command_line(argv: Sequence[str]) -> int:

@@ -44,12 +44,14 @@ def build_command(name: str, function: CommandFunction, commands: tuple[str, ...
     file, and whatever the function raises ends as one line and an exit code.
 
     Args:
-        name: the verb.
+        name: the verb, after its group where it has one: "evaluate matches".
         function: what it does.
         commands: every verb there is, which are the tables that a config file may have.
     """
     shell = typer.Typer(add_completion=False, rich_markup_mode=None)
-    shell.command(name, cls=ConfigurableCommand, context_settings=CONTEXT_SETTINGS)(_with_common_options(function))
+    shell.command(name, cls=ConfigurableCommand, context_settings=CONTEXT_SETTINGS)(
+        _with_common_options(name, function)
+    )
     command = get_command(shell)
     if not isinstance(command, ConfigurableCommand):
         raise TypeError(f"typer made a {type(command).__name__} of {name}")
@@ -149,15 +151,15 @@ class ConfigurableCommand(TyperCommand):
         return ""
 
 
-def _with_common_options(function: CommandFunction) -> Callable[..., None]:
+def _with_common_options(name: str, function: CommandFunction) -> Callable[..., None]:
     """`function` with the common options in the place of its first parameter."""
     own = list(inspect.signature(function).parameters.values())[1:]
     hints = get_type_hints(function, include_extras=True)
     common_hints = get_type_hints(CommonOptions, include_extras=True)
     common = dataclasses.fields(CommonOptions)
 
-    def keyword(name: str, annotation: object, default: object) -> inspect.Parameter:
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    def keyword(key: str, annotation: object, default: object) -> inspect.Parameter:
+        return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
     parameters = [keyword(one.name, hints[one.name], one.default) for one in own]
     parameters += [keyword(field.name, common_hints[field.name], field.default) for field in common]
@@ -168,7 +170,7 @@ def _with_common_options(function: CommandFunction) -> Callable[..., None]:
         options = CommonOptions(**{field.name: values.pop(field.name) for field in common})  # type: ignore[arg-type]
         del values["config"], values["version"]
         check_consistent(options)
-        with _run(function.__name__, options) as run:
+        with _run(name, options) as run:
             function(run, **values)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -206,7 +208,7 @@ def _read_environment(command: TyperCommand, name: str) -> None:
 
 
 def _variable(*words: str) -> str:
-    return "_".join([ENVIRONMENT_PREFIX, *words]).replace("-", "_").upper()
+    return "_".join([ENVIRONMENT_PREFIX, *words]).replace("-", "_").replace(" ", "_").upper()
 
 
 def _long_name(param: Parameter) -> str:

@@ -1,18 +1,19 @@
 """The file behind `--config`: common options at its top level, and a table per command for that command's own.
 
-`device = "cpu"` at the top is for every command; `model = "auto"` belongs under `[calibrate]`.
+`device = "cpu"` at the top is for every command; `model = "auto"` belongs under `[calibrate]`, and what is for
+`cv3d evaluate matches` under `[evaluate.matches]`.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from cv3d.errors import UsageError
 
 
-def read_config(path: Path, command: str, commands: Iterable[str], common: Iterable[str]) -> dict[str, object]:
+def read_config(path: Path, command: str, commands: Collection[str], common: Iterable[str]) -> dict[str, object]:
     """The values that a file gives for one command, keyed by option as the file spells them, dashes as underscores.
 
     A value in the command's table goes before the same key at the top level. The tables of other commands are not
@@ -20,28 +21,52 @@ def read_config(path: Path, command: str, commands: Iterable[str], common: Itera
 
     Args:
         path: the TOML file.
-        command: the command that is about to run.
-        commands: every command there is.
+        command: the command that is about to run, after its group where it has one.
+        commands: every command there is, likewise.
         common: the keys that may stand at the top level (the common options), with underscores.
 
     Raises:
         UsageError: the file cannot be read, is not TOML, or its top level holds an unknown key.
     """
-    content = _parse(path)
-    known_commands, known_common = set(commands), set(common)
+    known_common = set(common)
     values: dict[str, object] = {}
-    for key, value in content.items():
+    tables: dict[str, dict[str, object]] = {}
+    for key, value in _parse(path).items():
         if isinstance(value, dict):
-            if key not in known_commands:
-                raise UsageError(f"{path}: no command '{key}'; tables: {', '.join(sorted(known_commands))}")
+            tables |= _tables(path, key, value, commands)
+        elif key in commands or key in _groups(commands):
+            raise UsageError(f"{path}: '{key}' is a command and takes a table: [{key}]")
         elif _normal(key) not in known_common:
             raise UsageError(f"{path}: unknown key '{key}' at the top level; known: {_listed(known_common)}")
         else:
             values[_normal(key)] = value
-    table = content.get(command, {})
-    if not isinstance(table, dict):
-        raise UsageError(f"{path}: '{command}' is a command and takes a table: [{command}]")
-    return values | {_normal(key): value for key, value in table.items()}
+    return values | {_normal(key): value for key, value in tables.get(command, {}).items()}
+
+
+def _tables(
+    path: Path, name: str, content: dict[str, object], commands: Collection[str]
+) -> dict[str, dict[str, object]]:
+    """The tables of commands in the table `name`, keyed by command: itself, or one for each verb of a group."""
+    if name in commands:
+        return {name: content}
+    if name not in _groups(commands):
+        known = sorted(_table(command) for command in commands)
+        raise UsageError(f"{path}: no command '{_table(name)}'; tables: {', '.join(known)}")
+    result: dict[str, dict[str, object]] = {}
+    for key, value in content.items():
+        if not isinstance(value, dict):
+            verbs = ", ".join(f"[{_table(command)}]" for command in commands if command.startswith(f"{name} "))
+            raise UsageError(f"{path}: key '{key}' does not belong under [{_table(name)}] but under one of {verbs}")
+        result |= _tables(path, f"{name} {key}", value, commands)
+    return result
+
+
+def _groups(commands: Iterable[str]) -> set[str]:
+    return {command.rpartition(" ")[0] for command in commands if " " in command}
+
+
+def _table(command: str) -> str:
+    return command.replace(" ", ".")
 
 
 def option_values(
