@@ -11,6 +11,7 @@ from cv3d.features.extractors.base import ExtractorOptions, Features
 from cv3d.features.extractors.registry import create_extractor
 from cv3d.features.matchers.lightglue import NAMES, WEIGHTS, LightGlue, LightGlueOptions, kornia_module
 from cv3d.features.matchers.mutual import MutualNearest, MutualOptions
+from cv3d.features.matchers.nearest import best_of_columns, largest_of_rows, second_largest
 from cv3d.features.matchers.ratio import RatioOptions, RatioTest
 from cv3d.features.matchers.registry import MATCHERS, create_matcher
 
@@ -52,6 +53,27 @@ def test_mutual_nearest_are_those_of_the_definition() -> None:
         for i, j in expected:
             assert matches.scores[b, i] == pytest.approx(max(float(cosine[i, j]), 0.0), abs=1e-6)
     assert matches.counts().tolist() == [len(matches.of_pair(b)) for b in (0, 1)]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (64, 64), (65, 130), (200, 63), (3, 500), (192, 128)])
+def test_places_of_maxima_are_the_first_of_the_largest(rows: int, columns: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    # Few different values, so that rows and columns have their maximum several times.
+    similarity = torch.randint(-20, 20, (3, rows, columns), generator=generator) / 20.0
+    largest, best = largest_of_rows(similarity)
+    assert torch.equal(largest, similarity.amax(2))
+    assert torch.equal(best, (similarity == largest[..., None]).int().argmax(2))
+    top = similarity.amax(1, keepdim=True)
+    assert torch.equal(best_of_columns(similarity), (similarity == top).int().argmax(1))
+    ordered = torch.nn.functional.pad(similarity, (0, 1), value=-1.0).sort(2, descending=True).values
+    assert torch.equal(second_largest(similarity, best), ordered[..., 1])
+
+
+def test_equally_near_entries_are_matched_once() -> None:
+    twice = random_features([300], 300, 1)
+    twice.descriptors[0, 150:] = twice.descriptors[0, :150]
+    pairs = MutualNearest().match(twice, twice).of_pair(0)
+    assert pairs.tolist() == [[i, i] for i in range(150)]
 
 
 def test_a_least_cosine_only_removes() -> None:

@@ -17,6 +17,8 @@ from kornia.feature.lightglue import LightGlue as KorniaLightGlue
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cv3d.features.matchers.nearest import best_of_columns, largest_of_rows
+
 
 def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
     """A linear layer with given weights."""
@@ -191,5 +193,5 @@ def assignment(
     rows = functional.logsigmoid(logit0) - similarity.logsumexp(2)
     columns = functional.logsigmoid(logit1) - similarity.logsumexp(1)
     total = torch.add(rows[..., None] + columns[:, None], similarity, alpha=2.0)
-    largest, best0 = total.max(2)
-    return largest, best0, total.argmax(1)
+    largest, best0 = largest_of_rows(total)
+    return largest, best0, best_of_columns(total)

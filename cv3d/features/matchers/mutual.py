@@ -8,7 +8,7 @@ import torch
 
 from cv3d.features.extractors.base import Features
 from cv3d.features.matchers.base import Matches, check_pairs
-from cv3d.features.matchers.nearest import EMPTY_BELOW, as_matches, mutual, similarities
+from cv3d.features.matchers.nearest import EMPTY_BELOW, as_matches, nearest
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,6 @@ class MutualNearest:
             InputError: the batches differ in size, or descriptors in length.
         """
         check_pairs(features0, features1)
-        similarity = similarities(features0, features1)
-        cosine, best0 = similarity.max(2)
-        best1 = similarity.argmax(1)
-        is_match = mutual(best0, best1) & (cosine > max(self.options.min_cosine, EMPTY_BELOW))
-        return as_matches(best0, cosine, is_match)
+        found = nearest(features0, features1)
+        is_match = found.is_mutual & (found.cosine > max(self.options.min_cosine, EMPTY_BELOW))
+        return as_matches(found.best, found.cosine, is_match)

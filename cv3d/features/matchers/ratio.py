@@ -10,7 +10,7 @@ from torch import Tensor
 from cv3d.errors import InputError
 from cv3d.features.extractors.base import Features
 from cv3d.features.matchers.base import Matches, check_pairs
-from cv3d.features.matchers.nearest import EMPTY_BELOW, as_matches, mutual, second_largest, similarities
+from cv3d.features.matchers.nearest import EMPTY_BELOW, as_matches, nearest
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,13 @@ class RatioTest:
             InputError: the batches differ in size, or descriptors in length.
         """
         check_pairs(features0, features1)
-        similarity = similarities(features0, features1)
-        cosine, best0 = similarity.max(2)
-        second = second_largest(similarity, best0)
-        is_match = _squared_distance(cosine) < self.options.max_ratio**2 * _squared_distance(second)
-        is_match &= (cosine > EMPTY_BELOW) & mutual(best0, similarity.argmax(1))
-        return as_matches(best0, cosine, is_match)
+        found = nearest(features0, features1, has_second=True)
+        assert found.second is not None
+        is_match = _squared_distance(found.cosine) < self.options.max_ratio**2 * _squared_distance(found.second)
+        is_match &= found.is_mutual & (found.cosine > EMPTY_BELOW)
+        return as_matches(found.best, found.cosine, is_match)
 
 
 def _squared_distance(cosine: Tensor) -> Tensor:
     """Between two vectors of unit length."""
-    return (2.0 - 2.0 * cosine.float()).clamp(min=0.0)
+    return (2.0 - 2.0 * cosine).clamp(min=0.0)
