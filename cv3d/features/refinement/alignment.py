@@ -1,0 +1,195 @@
+"""Photometric alignment of patches: the place in one view that looks like a place in another, to a fraction of a pixel.
+
+The unknowns are a translation, then an affinity too, always with gain and bias. The reference patch is the one that
+moves (Baker and Matthews, "Lucas-Kanade 20 years on: a unifying framework", 2004, inverse compositional), so that its
+derivatives and their normal matrix are computed once, with gain and bias projected out of them. A step reads the target
+and takes a few inner products. The affinity is held near the given one by a prior, which a flat or small patch obeys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cv3d.features.refinement.options import Alignment, RefinementOptions
+from cv3d.features.refinement.pyramid import Pyramid
+from cv3d.features.refinement.template import Template
+
+_SETTLED = 2e-3
+"""Step below which a patch stays where it is, samples."""
+_LARGEST_STEP = 1.0
+_LARGEST_CHANGE = 0.2
+_SMALLEST_SCALE = 1.0 / 64.0
+_FLOOR = 1e-6
+_TINY = 1e-12
+
+
+@torch.no_grad()
+def align_patches(
+    reference: Pyramid,
+    target: Pyramid,
+    positions0: Tensor,
+    positions1: Tensor,
+    warps: Tensor,
+    options: RefinementOptions | None = None,
+) -> Alignment:
+    """Find where the surroundings of places in the reference are in the target, from a start nearby.
+
+    Args:
+        reference: the view whose places are held.
+        target: the other view, of any size.
+        positions0: (n, 2) float32, pixels of the reference.
+        positions1: (n, 2) float32, the start, pixels of the target.
+        warps: (n, 2, 2) float32, derivatives of target pixels by reference pixels. What is not finite is rejected.
+        options: patch, iterations, and what is accepted.
+
+    Returns:
+        A result for each, in order. All tensors are on one device, and nothing waits for it.
+    """
+    options = options or RefinementOptions()
+    count, chunk = positions0.shape[0], options.chunk
+    parts = [
+        _align(
+            reference,
+            target,
+            positions0[start : start + chunk],
+            positions1[start : start + chunk],
+            warps[start : start + chunk],
+            options,
+        )
+        for start in range(0, max(count, 1), chunk)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    names = ("positions", "covariance", "warps", "ncc", "shift", "mask")
+    return Alignment(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+def _align(
+    reference: Pyramid, target: Pyramid, start0: Tensor, start1: Tensor, given: Tensor, options: RefinementOptions
+) -> Alignment:
+    finite = start0.isfinite().all(1) & start1.isfinite().all(1) & given.isfinite().all(2).all(1)
+    finite = finite & (_determinant(given).abs() > _SMALLEST_SCALE**2)
+    warps = torch.where(finite[:, None, None], given, torch.eye(2, device=given.device))
+    place0, place1 = (torch.where(finite[:, None], start, 0.0) for start in (start0, start1))
+    scale = _determinant(warps).abs().sqrt()
+    # A sample is a pixel of the coarser view: what only the finer one can show stays out.
+    step = (1.0 / scale).clamp(min=1.0)
+    levels = target.levels_for(scale * step)
+    template = Template(reference, place0, step, options.patch, options.window * options.patch)
+    local = warps * step[:, None, None]
+
+    inverse, conditioning = _inverse_symmetric(template.normal)
+    moved = _translate(template, target, place1, local, levels, inverse, options.iterations)
+    estimated, fields = local, template.fields
+    if options.affine_iterations:
+        moved, estimated, fields, inverse = _deform(template, target, moved, local, levels, options)
+    residuals, ncc = template.residuals(target.sample(moved, estimated, template.offsets, levels))
+    covariance = template.noise_of_step(fields, inverse, residuals)
+
+    shift = (_inverse(local) @ (moved - place1)[:, :, None])[..., 0].norm(dim=1)
+    deviation = _largest_eigenvalue(covariance).clamp(min=0.0).sqrt()
+    mask = finite & template.inside & target.contains(moved, estimated, options.patch // 2, levels)
+    mask = mask & (ncc >= options.min_ncc) & (shift <= options.max_shift)
+    mask = mask & (conditioning >= options.min_conditioning) & (deviation <= options.max_deviation)
+    keep = mask[:, None]
+    return Alignment(
+        torch.where(keep, moved, start1),
+        torch.where(keep[..., None], estimated @ covariance @ estimated.mT, 0.0),
+        torch.where(keep[..., None], estimated / step[:, None, None], given),
+        ncc,
+        shift,
+        mask,
+    )
+
+
+def _translate(
+    template: Template,
+    target: Pyramid,
+    moved: Tensor,
+    local: Tensor,
+    levels: Tensor,
+    inverse: Tensor,
+    iterations: int,
+) -> Tensor:
+    """The translated places (n, 2) in the target, pixels."""
+    weighted = torch.cat((template.fields, template.values[:, None]), 1) * template.window
+    moving = torch.ones_like(levels, dtype=torch.bool)
+    for _ in range(iterations):
+        patches = target.sample(moved, local, template.offsets, levels)
+        products = (weighted @ patches[:, :, None])[..., 0]
+        gain = (products[:, 2] / template.energy).clamp(min=0.1)
+        shift = (inverse @ products[:, :2, None])[..., 0] / gain[:, None]
+        length = shift.norm(dim=1)
+        shift = shift * (_LARGEST_STEP / length.clamp(min=_LARGEST_STEP))[:, None]
+        moved = torch.where(moving[:, None], moved - (local @ shift[:, :, None])[..., 0], moved)
+        moving = moving & (length > _SETTLED)
+    return moved
+
+
+def _deform(
+    template: Template, target: Pyramid, moved: Tensor, local: Tensor, levels: Tensor, options: RefinementOptions
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Places (n, 2) and affinities (n, 2, 2) in the target, and what tells the noise of the places.
+
+    That is the derivatives (n, 2, m) of the patch by the place, less what a change of the affinity explains, and the
+    inverse of their normal matrix (n, 2, 2).
+    """
+    residuals, _ = template.residuals(target.sample(moved, local, template.offsets, levels))
+    slopes = (template.gradients[:, :, None] * template.offsets.T).flatten(1, 2)
+    fields = torch.cat((template.fields, template.net(slopes)), 1)
+    weighted = fields * template.window
+    normal = weighted @ fields.mT
+    # The normal matrix is a weighted mean over samples; so many of equal weight would tell as much.
+    samples = 1.0 / template.window.square().sum()
+    prior = template.variance(residuals) / (samples * options.affine_deviation**2)
+    prior = prior + _FLOOR * normal.diagonal(dim1=1, dim2=2).sum(1) + _TINY
+    held = torch.zeros(6, device=moved.device)
+    held[2:] = 1.0
+    damped = normal + prior[:, None, None] * torch.diag(held) + _TINY * torch.eye(6, device=moved.device)
+    factor = torch.linalg.cholesky_ex(damped)[0]
+    inverse = torch.cholesky_inverse(factor)
+
+    estimated, change = local, torch.zeros_like(local)
+    moving = torch.ones_like(levels, dtype=torch.bool)
+    for _ in range(options.affine_iterations):
+        residuals, _ = template.residuals(target.sample(moved, estimated, template.offsets, levels))
+        right = (weighted @ residuals[:, :, None])[..., 0]
+        right = torch.cat((right[:, :2], right[:, 2:] - prior[:, None] * change.flatten(1)), 1)
+        update = (inverse @ right[:, :, None])[..., 0]
+        length = update[:, :2].norm(dim=1)
+        largest = torch.maximum(length / _LARGEST_STEP, update[:, 2:].abs().amax(1) / _LARGEST_CHANGE)
+        update = torch.where(moving[:, None], update / largest.clamp(min=1.0)[:, None], 0.0)
+        turn = update[:, 2:].view(-1, 2, 2)
+        # The reference moved by x + turn x + shift looks like the target, so the target is read at the inverse.
+        estimated = estimated @ _inverse(turn + torch.eye(2, device=turn.device))
+        moved = moved - (estimated @ update[:, :2, None])[..., 0]
+        change = change + turn
+        moving = moving & (length > _SETTLED)
+    # What is left of the places' derivatives when the affinity takes its share: the Schur complement of its block.
+    across = torch.linalg.cholesky_ex(damped[:, 2:, 2:])[0]
+    shares = torch.cholesky_solve(damped[:, 2:, :2].contiguous(), across)
+    return moved, estimated, fields[:, :2] - shares.mT @ fields[:, 2:], inverse[:, :2, :2]
+
+
+def _determinant(matrices: Tensor) -> Tensor:
+    return matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0]
+
+
+def _inverse(matrices: Tensor) -> Tensor:
+    a, b, c, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 0], matrices[:, 1, 1]
+    determinant = a * d - b * c
+    determinant = torch.where(determinant.abs() < _TINY, _TINY, determinant)
+    return torch.stack((d, -b, -c, a), 1).view(-1, 2, 2) / determinant[:, None, None]
+
+
+def _inverse_symmetric(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverses of normal matrices (n, 2, 2), and the ratios (n,) of their eigenvalues."""
+    largest = _largest_eigenvalue(matrices).clamp(min=_TINY)
+    smallest = matrices[:, 0, 0] + matrices[:, 1, 1] - largest
+    return _inverse(matrices), smallest / largest
+
+
+def _largest_eigenvalue(matrices: Tensor) -> Tensor:
+    a, b, d = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 1]
+    return 0.5 * (a + d) + (0.25 * (a - d).square() + b.square()).sqrt()

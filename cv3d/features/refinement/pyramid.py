@@ -1,0 +1,106 @@
+"""A picture with its reductions side by side in one plane, so that patches of any scale are read in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cv3d.compute import Compute
+from cv3d.errors import InputError
+
+LEVELS = 5
+"""Halvings at most, so pictures of up to 32 times another's scale are read without aliasing."""
+_GAP = 4
+_SMALLEST = 8
+_MARGIN = 1.0
+"""Cubic interpolation takes two pixels on each side: nearer to the border than one, it would read beyond it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pyramid:
+    """A grey picture and its halvings. Pixel (0, 0) of the picture is the centre of its top-left pixel."""
+
+    plane: Tensor
+    """(1, 1, H', W') float32: the picture at the top left, its reductions in a column on the right."""
+    offsets: Tensor
+    """(L, 2) float32, x and y in the plane of each level's first pixel."""
+    extents: Tensor
+    """(L, 2) float32, width and height of each level."""
+    size: tuple[int, int]
+    """Width and height of the picture, pixels."""
+
+    @staticmethod
+    def build(image: Tensor, compute: Compute) -> Pyramid:
+        """The pyramid of a picture; every level averages 2 × 2 pixels of the one above.
+
+        Args:
+            image: (H, W) or (1, H, W), grey, uint8 or floating point in [0, 1].
+            compute: where it goes; always float32 there, since half precision leaves too few digits to a gradient.
+
+        Raises:
+            InputError: the tensor has another shape or type, or is empty.
+        """
+        if image.ndim == 3 and image.shape[0] == 1:
+            image = image[0]
+        if image.ndim != 2 or 0 in image.shape:
+            raise InputError(f"a picture to refine in has to be grey, (H, W), not {tuple(image.shape)}")
+        if not (image.is_floating_point() or image.dtype == torch.uint8):
+            raise InputError(f"a picture to refine in has to be float32 in [0, 1] or uint8, not {image.dtype}")
+        image = image.to(compute.device)
+        level = (image.float() / 255.0 if image.dtype == torch.uint8 else image.float())[None, None]
+        levels = [level]
+        while len(levels) <= LEVELS and min(level.shape[-2:]) >= 2 * _SMALLEST:
+            level = functional.avg_pool2d(level, 2)
+            levels.append(level)
+        height, width = image.shape
+        column = sum(small.shape[-2] + _GAP for small in levels[1:])
+        half = levels[1].shape[-1] if len(levels) > 1 else 0
+        plane = image.new_zeros((1, 1, max(height, column), width + _GAP + half), dtype=torch.float32)
+        corners, y = [(0, 0)], 0
+        for small in levels[1:]:
+            corners.append((width + _GAP, y))
+            y += small.shape[-2] + _GAP
+        for (x, y), small in zip(corners, levels, strict=True):
+            plane[..., y : y + small.shape[-2], x : x + small.shape[-1]] = small
+        extents = [(small.shape[-1], small.shape[-2]) for small in levels]
+        return Pyramid(
+            plane,
+            torch.tensor(corners, dtype=torch.float32).to(compute.device),
+            torch.tensor(extents, dtype=torch.float32).to(compute.device),
+            (width, height),
+        )
+
+    def levels_for(self, step: Tensor) -> Tensor:
+        """(n,) int64, the levels whose pixels are nearest to steps (n,) between samples, pixels of the picture."""
+        return torch.log2(step.clamp(min=1.0)).round().long().clamp(max=self.offsets.shape[0] - 1)
+
+    def sample(self, centres: Tensor, warps: Tensor, offsets: Tensor, levels: Tensor) -> Tensor:
+        """Patches read at centres + warps · offsets, by cubic convolution in one level each.
+
+        Args:
+            centres: (n, 2), pixels of the picture.
+            warps: (n, 2, 2), picture pixels per unit of the offsets.
+            offsets: (m, 2), the same for all patches.
+            levels: (n,) int64.
+
+        Returns:
+            (n, m) float32. What lies outside of the picture means nothing, see :meth:`contains`.
+        """
+        shrink = torch.exp2(-levels.float())[:, None]
+        height, width = self.plane.shape[-2:]
+        scale = torch.tensor((2.0 / width, 2.0 / height)).to(self.plane.device)
+        first = (((centres + 0.5) * shrink + self.offsets[levels]) * scale - 1.0)[:, None]
+        spread = offsets.expand(len(centres), -1, -1)
+        grid = torch.baddbmm(first, spread, (warps * (shrink * scale)[..., None]).mT)
+        return functional.grid_sample(self.plane, grid[None], mode="bicubic", align_corners=False)[0, 0]
+
+    def contains(self, centres: Tensor, warps: Tensor, reach: float, levels: Tensor) -> Tensor:
+        """(n,) bool, whether a patch that goes `reach` offsets to each side lies inside the picture."""
+        shrink = torch.exp2(-levels.float())[:, None]
+        middle = (centres + 0.5) * shrink - 0.5
+        extent = reach * warps.abs().sum(-1) * shrink + _MARGIN
+        inside = (middle - extent >= 0.0) & (middle + extent <= self.extents[levels] - 1.0)
+        return inside.all(-1)
