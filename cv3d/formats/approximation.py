@@ -10,7 +10,7 @@ from cv3d.errors import FormatError
 from cv3d.formats import CameraFormat
 from cv3d.formats.camera_file import WORST_PX
 from cv3d.formats.sights import sights_of_camera
-from cv3d.formats.stand_ins import StandIns, best
+from cv3d.formats.stand_ins import StandIns, best, worst_px
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import Rig, RigCamera
 
@@ -111,9 +111,10 @@ def _stand_in(
     if not found:
         raise FormatError(f"{refusal}; none of these sees as wide as this camera")
     chosen = best(found)
-    if chosen.max_px > allow_error_px:
+    max_px = worst_px(chosen, sights)
+    if max_px > allow_error_px:
         raise FormatError(
-            f"{refusal}; the nearest, {chosen.camera.model}, is too far off: {chosen.max_px:.3g} px at worst, "
-            f"{chosen.rms_px:.2g} px RMS; 'cv3d convert' writes it with --allow-error {math.ceil(chosen.max_px)}px"
+            f"{refusal}; the nearest, {chosen.camera.model}, is too far off: {max_px:.3g} px at worst, "
+            f"{chosen.rms_px:.2g} px RMS; 'cv3d convert' writes it with --allow-error {math.ceil(max_px)}px"
         )
-    return SaidCamera(chosen.camera, chosen.rms_px, chosen.max_px, sights.share)
+    return SaidCamera(chosen.camera, chosen.rms_px, max_px, sights.share)

@@ -12,7 +12,7 @@ from torch import Tensor
 from cv3d.errors import FormatError
 from cv3d.formats.camera_file import ReadOptions, StandIn
 from cv3d.formats.sights import sights_of
-from cv3d.formats.stand_ins import CANDIDATES, SPLINED, best, stand_ins
+from cv3d.formats.stand_ins import CANDIDATES, SPLINED, best, stand_ins, worst_px
 from cv3d.geometry.cameras.camera import Camera
 
 _AZIMUTHS = 72
@@ -56,12 +56,13 @@ def read_foreign(
     if not found:
         raise FormatError(f"{source}: cv3d has no equal of the camera model {original}, and none could be fitted to it")
     fitted = best(found)
-    if fitted.max_px > options.max_error_px:
+    max_px = worst_px(fitted, sights)
+    if max_px > options.max_error_px:
         raise FormatError(
             f"{source}: cv3d has no equal of the camera model {original}; the nearest, {fitted.camera.model}, is off "
-            f"by up to {fitted.max_px:.2g} px; 'cv3d convert' writes it with --allow-error {math.ceil(fitted.max_px)}px"
+            f"by up to {max_px:.2g} px; 'cv3d convert' writes it with --allow-error {math.ceil(max_px)}px"
         )
-    return fitted.camera, StandIn(original, fitted.camera.model, fitted.rms_px, fitted.max_px)
+    return fitted.camera, StandIn(original, fitted.camera.model, fitted.rms_px, max_px)
 
 
 def _unproject(

@@ -38,6 +38,22 @@ class Sights:
     """A denser set of the same that reaches the border of the image, on which they are judged."""
     share: float
     """How much of the image these cover: where the lens model is valid, and what was asked for; 0 to 1."""
+    at: Callable[[Tensor], tuple[Tensor, Tensor]]
+    """From pixels (M, 2) to those of them, (N, 2), that are covered, and their unit rays (N, 3)."""
+
+    def near(self, pixels: Tensor, reach: float, steps: int) -> tuple[Tensor, Tensor]:
+        """More sights around some of those that are judged on, as :attr:`at`.
+
+        Args:
+            pixels: (N, 2).
+            reach: how far to go to each side, in distances between neighbours among :attr:`check`.
+            steps: positions to each side.
+        """
+        low, high = self.check[0].amin(0), self.check[0].amax(0)
+        offsets = torch.linspace(-reach, reach, 2 * steps + 1, dtype=torch.float64)
+        cell = (high - low) / (torch.tensor(_CHECK_GRID, dtype=torch.float64) - 1.0)
+        around = torch.cartesian_prod(offsets, offsets) * cell
+        return self.at((pixels[:, None] + around).reshape(-1, 2).clamp(low, high))
 
 
 def sights_of(
@@ -61,7 +77,7 @@ def sights_of(
     rays, valid = unproject(everywhere)
     if not bool(valid.any()):
         nothing = (everywhere[:0], rays[:0])
-        return Sights(width, height, nothing, nothing, nothing, 0.0)
+        return Sights(width, height, nothing, nothing, nothing, 0.0, unproject)
     rim = _rim(unproject, everywhere[valid], everywhere[0], everywhere[-1])
 
     def sights(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +91,7 @@ def sights_of(
     dense = sights(torch.cat([_grid(*corners, _DENSE_GRID), edge[::2]]))
     check = sights(torch.cat([_grid(*corners, _CHECK_GRID), edge]))
     share = within**2 * float((valid & rim.surrounds(everywhere)).double().mean())
-    return Sights(width, height, fit, dense, check, share)
+    return Sights(width, height, fit, dense, check, share, sights)
 
 
 def sights_of_camera(camera: Camera, within: float = 1.0) -> Sights:

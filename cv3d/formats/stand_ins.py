@@ -63,6 +63,9 @@ _EXACT_PX = 5e-3
 _SIMPLER = 1.25
 _ALIKE_PX = 2e-3
 """A simpler model is preferred where it is no worse than this times, or plus this, the best."""
+_WORST_SIGHTS = 24
+_CLOSER = ((1.0, 4), (0.3, 4))
+"""Around the worst sights, how far and how finely it is looked for worse ones."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,21 @@ def best(found: Sequence[Fitted]) -> Fitted:
     """The one with the smallest largest error, or a simpler one that is about as good."""
     least = min(one.max_px for one in found)
     return next(one for one in found if one.max_px <= max(_SIMPLER * least, least + _ALIKE_PX))
+
+
+def worst_px(fitted: Fitted, sights: Sights) -> float:
+    """The largest difference, looked for between the sights too: a spline and what it follows differ by short waves."""
+    model, params = get_model(fitted.camera.model), torch.tensor(fitted.camera.params, dtype=torch.float64)
+    pixels, rays = sights.check
+    worst = fitted.max_px
+    for reach, steps in _CLOSER:
+        off = torch.linalg.vector_norm(model.project(params, rays) - pixels, dim=-1)
+        top = torch.topk(off, min(_WORST_SIGHTS, len(off))).indices
+        pixels, rays = sights.near(pixels[top], reach, steps)
+        if len(pixels) == 0:
+            break
+        worst = max(worst, float(torch.linalg.vector_norm(model.project(params, rays) - pixels, dim=-1).max()))
+    return worst
 
 
 def _judge(name: str, params: Tensor, sights: Sights) -> Fitted | None:
