@@ -51,7 +51,12 @@ COMMANDS: dict[str, Verb | Group] = {
     "convert": Verb("cv3d.cli.convert:convert", "Convert camera files between tools."),
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
-    "evaluate": Group("Measure results against ground truth.", {}),
+    "evaluate": Group(
+        "Measure results against ground truth.",
+        {
+            "matches": Verb("cv3d.cli.evaluate_matches:matches", "Measure an extractor and a matcher on known pairs."),
+        },
+    ),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has, what it lacks, and how to get it."),
 }
 

@@ -7,12 +7,13 @@ colmap_utils.py, instant-ngp's colmap2nerf.py) and send the ray of a pixel throu
 `camera_model` is one of COLMAP's names; instant-ngp marks fisheyes by `is_fisheye`. In perspective models k1 k2 k3
 multiply r^2 r^4 r^6 as in `brown5` (instant-ngp neglects k3); nerfstudio's k4 of r^8 has no equal here. In fisheyes
 k1..k4 are those of `kannala_brandt4`. Frames may have intrinsics of their own. The poses of frames are those of a
-moving camera, not of a rig; they are not read.
+moving camera, not of a rig; :mod:`cv3d.formats.nerfstudio_frames` reads them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from cv3d.errors import FormatError
 from cv3d.formats.camera_file import CameraFile, ReadOptions
@@ -65,18 +66,33 @@ def decode(content: Content, options: ReadOptions) -> CameraFile:
     frames = whole.get("frames", [])
     if not isinstance(frames, list):
         raise FormatError(f"{content.source}: field 'frames' should be a list")
-    shared = {key: whole[key] for key in _INTRINSICS if key in whole}
-    different: dict[Camera, None] = {}
-    for index, frame in enumerate(frames):
-        own = {key: frame[key] for key in _INTRINSICS if key in frame} if isinstance(frame, dict) else {}
-        if own:
-            # A frame's own focal length makes the angle of the whole file no longer its own.
-            above = {key: value for key, value in shared.items() if key != "camera_angle_x" or "fl_x" not in own}
-            different[_camera(Fields(above | own, content.source, f"frames[{index}]."), options)] = None
-    cameras = list(different) or [_camera(Fields(shared, content.source), options)]
+    different = dict.fromkeys(
+        camera_of_frame(whole, frame, index, content.source, options)
+        for index, frame in enumerate(frames)
+        if _own_intrinsics(frame)
+    )
+    cameras = list(different) or [_camera(Fields(_own_intrinsics(whole), content.source), options)]
     names = ["camera"] if len(cameras) == 1 else [f"camera{index}" for index in range(len(cameras))]
     rig = Rig(tuple(RigCamera(name, camera) for name, camera in zip(names, cameras, strict=True)))
     return CameraFile(rig, "nerfstudio")
+
+
+def camera_of_frame(
+    whole: Mapping[str, object], frame: object, index: int, source: str, options: ReadOptions
+) -> Camera:
+    """The camera of one frame: the whole file's, but for what the frame says itself.
+
+    Raises:
+        FormatError: as of :func:`decode`.
+    """
+    own, shared = _own_intrinsics(frame), _own_intrinsics(whole)
+    # A frame's own focal length makes the angle of the whole file no longer its own.
+    above = {key: value for key, value in shared.items() if key != "camera_angle_x" or "fl_x" not in own}
+    return _camera(Fields(above | own, source, f"frames[{index}]." if own else ""), options)
+
+
+def _own_intrinsics(part: object) -> dict[str, object]:
+    return {key: part[key] for key in _INTRINSICS if key in part} if isinstance(part, Mapping) else {}
 
 
 def _camera(fields: Fields, options: ReadOptions) -> Camera:

@@ -1,0 +1,62 @@
+"""The constant border that undistortion, letterboxes and scanners leave around a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TOLERANCE = 12
+"""Grey levels by which a border's pixels may differ from its level: what JPEG makes of a constant."""
+_SHARE = 0.99
+"""Of a line's pixels that have to be at the border's level."""
+_DEEPEST = 0.15
+"""Of a picture's side that a border may take up; what is more is a dark part of the scene."""
+_RINGING = 2
+"""Lines next to a border that the compression of its edge still touches."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The part of a picture inside its border."""
+
+    left: int
+    """First column of it."""
+    top: int
+    """First row of it."""
+    right: int
+    """First column after it."""
+    bottom: int
+    """First row after it."""
+
+    def of(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """That part of the pixels (H, W) or (H, W, C), contiguous."""
+        return np.ascontiguousarray(pixels[self.top : self.bottom, self.left : self.right])
+
+
+def inside_border(pixels: NDArray[np.uint8]) -> Frame:
+    """The part of a picture that a constant border surrounds; the whole picture where there is none.
+
+    A side's outermost lines count as border as long as nearly all of their pixels are of the outermost line's level.
+    Two further lines go with it, for what compression does beside an edge. A side without anything but level is left
+    alone: it is no border but a dark picture, or a bright sky.
+
+    Args:
+        pixels: (H, W) grey or (H, W, 3) RGB.
+    """
+    grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2).astype(np.uint8)
+    height, width = grey.shape
+    left, right = _depth(grey.T), _depth(grey.T[::-1])
+    top, bottom = _depth(grey), _depth(grey[::-1])
+    return Frame(left, top, width - right, height - bottom)
+
+
+def _depth(lines: NDArray[np.uint8]) -> int:
+    """How many of the first lines (n, length) are border."""
+    deepest = int(_DEEPEST * len(lines))
+    level = int(np.median(lines[0]))
+    off = np.abs(lines[: deepest + 1].astype(np.int16) - level) > _TOLERANCE
+    is_border = off.mean(axis=1) <= 1.0 - _SHARE
+    depth = int(np.argmin(is_border)) if not is_border.all() else deepest + 1
+    return depth + _RINGING if 0 < depth <= deepest else 0
