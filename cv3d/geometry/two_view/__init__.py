@@ -2,6 +2,7 @@
 
 from cv3d.geometry.two_view.decomposition import decompose_essential, decompose_homography, ray_depths, recover_pose
 from cv3d.geometry.two_view.estimating import estimate_two_view
+from cv3d.geometry.two_view.locality import locally_consistent
 from cv3d.geometry.two_view.residuals import sampson_distances, symmetric_epipolar_distances, transfer_errors
 from cv3d.geometry.two_view.result import (
     Degeneracy,
@@ -22,6 +23,7 @@ __all__ = [
     "decompose_essential",
     "decompose_homography",
     "estimate_two_view",
+    "locally_consistent",
     "ray_depths",
     "recover_pose",
     "sampson_distances",

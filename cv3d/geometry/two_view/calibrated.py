@@ -14,7 +14,7 @@ from cv3d.geometry.two_view.decomposition import decompose_homography, ray_depth
 from cv3d.geometry.two_view.parameters import Homography, PlanarPose, RelativePose, Rotation
 from cv3d.geometry.two_view.residuals import EpipolarProblem, Floats, HomographyProblem, Matches
 from cv3d.geometry.two_view.result import Degeneracy
-from cv3d.geometry.two_view.sampling import Sampling, sample_essential, sample_homography
+from cv3d.geometry.two_view.sampling import Sampling, sample_homography
 
 Simple = TypeVar("Simple", Homography, Rotation)
 
@@ -49,18 +49,19 @@ class Motion:
     degeneracy: Degeneracy
 
 
-def relate_calibrated(matches: Matches, sampling: Sampling, chance: float) -> Motion | None:
+def relate_calibrated(matches: Matches, sampling: Sampling, chance: float, start: RelativePose | None) -> Motion | None:
     """The simplest motion that explains matches of two known cameras.
 
     Args:
         matches: rays of n matches.
         sampling: how to sample them.
         chance: probability that a random match agrees with an epipolar geometry.
+        start: a pose from sample consensus; None where it found none.
 
     Returns:
         The motion, or None where nothing is supported.
     """
-    sampled = _fit_pose(matches, sampling, sample_essential(matches, sampling))
+    sampled = _fit_pose(matches, sampling, start)
     if sampled is not None:
         # Of a camera that only turned any translation explains the matches, but no other rotation does.
         turn = _fit_simple(matches, sampling, Rotation(sampled.model.rotation), sampled)

@@ -10,19 +10,29 @@ import numpy as np
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.pixel_rays import PixelRays, homogeneous_rays, pixel_rays, pixels_per_radian
 from cv3d.geometry.robust_fit import Movable, Support
+from cv3d.geometry.sample_consensus import log10_false_alarms
 from cv3d.geometry.two_view.calibrated import Motion, relate_calibrated
 from cv3d.geometry.two_view.chance import chance_of_inlier, distinct_matches, support_false_alarms
-from cv3d.geometry.two_view.parameters import Homography
-from cv3d.geometry.two_view.residuals import Bools, Floats, Matches
+from cv3d.geometry.two_view.parameters import Fundamental, Homography, RelativePose
+from cv3d.geometry.two_view.residuals import Bools, EpipolarProblem, Floats, Matches
 from cv3d.geometry.two_view.result import Degeneracy, FocalEstimate, ModelKind, TwoView, TwoViewOptions
-from cv3d.geometry.two_view.sampling import Sampling
-from cv3d.geometry.two_view.uncalibrated import FocalMotion, UncalibratedMotion, find_focal, relate_uncalibrated
+from cv3d.geometry.two_view.sampling import Sampling, sample_essential, sample_fundamental
+from cv3d.geometry.two_view.uncalibrated import (
+    FocalMotion,
+    UncalibratedMotion,
+    find_focal,
+    relate_by_homography,
+    relate_uncalibrated,
+)
 
 _SAME_PIXEL = 0.5
 """Median displacement below which two pictures are the same, pixels."""
 _ROTATION_SAMPLE = 2
 _LEAST_CALIBRATED = 6
+"""Fewest matches; of a homography too."""
 _LEAST_UNCALIBRATED = 8
+
+_UNRELATED = "the matches agree no better than those of unrelated pictures"
 
 _SENTENCES = {
     Degeneracy.NONE: "",
@@ -43,6 +53,7 @@ def estimate_two_view(
     *,
     sigma0: Floats | None = None,
     sigma1: Floats | None = None,
+    likely: Bools | None = None,
 ) -> TwoView:
     """Relate two pictures by their matches.
 
@@ -59,6 +70,8 @@ def estimate_two_view(
         sigma0: noise of one coordinate of each first keypoint, (n,), pixels; its scale is found from the matches, only
             the proportions count. None: all alike.
         sigma1: the same of the second keypoints.
+        likely: matches to draw samples from, (n,), such as those of :func:`locally_consistent`; support is counted
+            among all. None draws from all, and so do fewer than twice the matches that a sample needs.
 
     Returns:
         The geometry. Pairs that cannot be related have `model` none and a reason; nothing is raised for them.
@@ -70,11 +83,13 @@ def estimate_two_view(
     points0, points1 = np.asarray(points0, dtype=np.float64), np.asarray(points1, dtype=np.float64)
     if points0.ndim != 2 or points0.shape[1:] != (2,) or points0.shape != points1.shape:
         raise ValueError(f"matches are two arrays (n, 2) of equal length, got {points0.shape} and {points1.shape}")
+    if likely is not None and likely.shape != points0.shape[:1]:
+        raise ValueError(f"likely matches are a mask ({len(points0)},), got {likely.shape}")
     noise0, noise1 = _relative_noise(len(points0), sigma0, sigma1)
-    setting = _calibrated_rays(points0, points1, camera0, camera1)
+    setting = None if options.only_homography else _calibrated_rays(points0, points1, camera0, camera1)
     if setting is None:
         setting = _homogeneous_rays(points0, points1, options)
-    least = _LEAST_CALIBRATED if setting.calibrated else _LEAST_UNCALIBRATED
+    least = _LEAST_CALIBRATED if setting.calibrated or options.only_homography else _LEAST_UNCALIBRATED
     usable = setting.first.valid & setting.second.valid
     count = int(usable.sum())
     if count < least:
@@ -83,16 +98,53 @@ def estimate_two_view(
     seen = points0[usable], points1[usable]
     sampling = Sampling(options.max_error, options.seed, options.max_samples, setting.scales)
     chance = chance_of_inlier(options.max_error, 1, *seen)
-    found: Motion | UncalibratedMotion | None
-    if setting.calibrated:
-        found = relate_calibrated(matches, sampling, chance)
-        outcome = None if found is None else _of_motion(found, matches, seen)
+    pool = matches
+    if likely is not None and int(likely[usable].sum()) >= 2 * least:
+        pool = matches[likely[usable]]
+    alarms = -math.inf
+    outcome: _Outcome | None = None
+    if options.only_homography:
+        planar = relate_by_homography(matches, pool, sampling)
+        outcome = None if planar is None else _of_uncalibrated(planar, matches, setting, sampling, options)
+    elif setting.calibrated:
+        pose = sample_essential(pool, sampling)
+        alarms = _sampled_false_alarms(pose, matches, seen, options, 10)
+        if alarms <= options.give_up_above:
+            motion = relate_calibrated(matches, sampling, chance, pose)
+            outcome = None if motion is None else _of_motion(motion, matches, seen)
     else:
-        found = relate_uncalibrated(matches, sampling, chance)
-        outcome = None if found is None else _of_uncalibrated(found, matches, setting, sampling, options)
+        general = sample_fundamental(pool, sampling)
+        alarms = _sampled_false_alarms(general, matches, seen, options, 3)
+        if alarms <= options.give_up_above:
+            related = relate_uncalibrated(matches, pool, sampling, chance, general)
+            outcome = None if related is None else _of_uncalibrated(related, matches, setting, sampling, options)
+    if alarms > options.give_up_above:
+        return _nothing(usable, Degeneracy.NO_SUPPORT, _UNRELATED, options, alarms)
     if outcome is None:
         return _nothing(usable, Degeneracy.NO_SUPPORT, "no model is supported by enough matches", options)
     return _assembled(outcome, usable, seen, options)
+
+
+def _sampled_false_alarms(
+    start: RelativePose | Fundamental | None,
+    matches: Matches,
+    seen: tuple[Floats, Floats],
+    options: TwoViewOptions,
+    models: int,
+) -> float:
+    """Logarithm of the number of epipolar geometries as good as a sampled one among random matches.
+
+    Not looked at, and minus infinity, where no bound is set.
+    """
+    if math.isinf(options.give_up_above):
+        return -math.inf
+    if start is None:
+        return math.inf
+    agreeing = EpipolarProblem(matches).errors(start) <= options.max_error
+    count = distinct_matches(seen[0][agreeing], seen[1][agreeing], options.max_error)
+    probability = chance_of_inlier(options.max_error, 1, *seen)
+    sample_size = 5 if isinstance(start, RelativePose) else 7
+    return log10_false_alarms(count, len(matches), sample_size, probability, models)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,6 +70,12 @@ class TwoViewOptions:
     """Principal points of both pictures, pixels, for `unknown_focal`."""
     max_focal_deviation: float = 0.2
     """Largest relative standard deviation of a focal length that counts as determined."""
+    only_homography: bool = False
+    """Whether the pictures are known to show one plane, or to be taken from one place: cameras are then not used, and
+    nothing but a homography is looked for."""
+    give_up_above: float = math.inf
+    """Logarithm of the false alarms of the sampled model above which the pair is given up as unrelated before anything
+    is refined: the quick answer for the many pairs of a set that share nothing. Infinite never gives up."""
     keep_unsupported: bool = False
     """Whether to give the best model also where chance explains its support, as `no_support` and never verified."""
     seed: int = 0
@@ -78,6 +85,8 @@ class TwoViewOptions:
             raise ValueError("max_error, max_false_alarms and max_focal_deviation must be positive")
         if self.max_samples < 1 or self.min_inliers < 0:
             raise ValueError("max_samples must be positive and min_inliers not negative")
+        if self.unknown_focal is not None and self.only_homography:
+            raise ValueError("a homography between pixels does not determine focal lengths")
         if self.unknown_focal is not None and self.principal_points is None:
             raise ValueError("focal lengths can only be estimated with known principal points")
 

@@ -16,7 +16,6 @@ from cv3d.geometry.two_view.sampling import (
     Sampling,
     focals_of_fundamental,
     pose_of_fundamental,
-    sample_fundamental,
     sample_homography,
     sample_shared_focal,
 )
@@ -50,22 +49,34 @@ class FocalMotion:
     """Of the pose's tangent, (5, 5)."""
 
 
-def relate_uncalibrated(matches: Matches, sampling: Sampling, chance: float) -> UncalibratedMotion | None:
+def relate_by_homography(matches: Matches, pool: Matches, sampling: Sampling) -> UncalibratedMotion | None:
+    """The homography that explains most matches, sampled among `pool`; None where nothing is supported."""
+    start = sample_homography(pool, sampling)
+    problem: Problem[Homography] = HomographyProblem(matches)
+    plane = None if start is None else fit_support(problem, start, sampling.max_error, _LEAST_PLANAR)
+    return UncalibratedMotion(plane, True) if plane else None
+
+
+def relate_uncalibrated(
+    matches: Matches, pool: Matches, sampling: Sampling, chance: float, start: Fundamental | None
+) -> UncalibratedMotion | None:
     """The simplest model that explains matches of unknown cameras.
 
     Args:
         matches: homogeneous rays of n matches.
+        pool: those of them to draw samples from.
         sampling: how to sample them.
         chance: probability that a random match agrees with an epipolar geometry.
+        start: a fundamental matrix from sample consensus; None where it found none.
 
     Returns:
         A homography where it explains all that a fundamental matrix does; None where nothing is supported.
     """
-    start_plane, start_general = sample_homography(matches, sampling), sample_fundamental(matches, sampling)
+    start_plane = sample_homography(pool, sampling)
     planar: Problem[Homography] = HomographyProblem(matches)
     epipolar: Problem[Fundamental] = EpipolarProblem(matches)
     plane = None if start_plane is None else fit_support(planar, start_plane, sampling.max_error, _LEAST_PLANAR)
-    general = None if start_general is None else fit_support(epipolar, start_general, sampling.max_error, _LEAST)
+    general = None if start is None else fit_support(epipolar, start, sampling.max_error, _LEAST)
     if plane and (general is None or is_explained(plane, general, sampling.max_error, chance)):
         return UncalibratedMotion(plane, True)
     return UncalibratedMotion(general, False) if general else None
