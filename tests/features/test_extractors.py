@@ -16,6 +16,7 @@ from cv3d.features.extractors.registry import EXTRACTORS, create_extractor
 from cv3d.features.extractors.sampling import sample_cubic
 from cv3d.features.extractors.xfeat import XFeat, XFeatOptions
 from cv3d.features.matchers.mutual import MutualNearest, MutualOptions
+from cv3d.features.matchers.refined import MutualRefined
 
 
 @pytest.fixture(scope="module", params=list(EXTRACTORS))
@@ -90,15 +91,18 @@ def test_other_tensors_are_refused(extractor: Extractor, bad: Tensor) -> None:
 
 
 @pytest.mark.parametrize(("angle_deg", "scale"), [(0.0, 0.8), (10.0, 1.0), (-15.0, 1.1)])
-def test_matches_follow_a_known_motion(extractor: Extractor, frames: Tensor, angle_deg: float, scale: float) -> None:
+def test_matches_follow_a_known_motion(
+    extractor: Extractor, compute: Compute, frames: Tensor, angle_deg: float, scale: float
+) -> None:
     picture = torch.nn.functional.interpolate(frames[:1], (240, 320), mode="area")
     motion = cv2.getRotationMatrix2D((159.5, 119.5), angle_deg, scale)
     moved = cv2.warpAffine(picture[0].permute(1, 2, 0).numpy(), motion, (320, 240), flags=cv2.INTER_AREA)
     before, after = extractor.extract(picture), extractor.extract(torch.from_numpy(moved).permute(2, 0, 1)[None])
-    pairs = MutualNearest().match(before, after).of_pair(0)
-    expected = before.keypoints[0][pairs[:, 0]].numpy() @ motion[:, :2].T + motion[:, 2]
-    error = np.linalg.norm(after.keypoints[0][pairs[:, 1]].numpy() - expected, axis=1)
-    assert len(pairs) > 60
+    matcher = MutualRefined(compute) if extractor.name == "xfeat-dense" else MutualNearest()
+    points0, points1 = matcher.match(before, after).points_of_pair(0, before, after)
+    expected = points0.numpy() @ motion[:, :2].T + motion[:, 2]
+    error = np.linalg.norm(points1.numpy() - expected, axis=1)
+    assert len(points0) > 60
     assert np.mean(error < 3.0) > 0.6
     assert np.median(error) < 1.5
 

@@ -27,6 +27,7 @@ def random_features(counts: list[int], size: int, seed: int, width: int = 64) ->
         mask.float(),
         mask,
         torch.full((len(counts), 2), 100.0),
+        mask.float(),
     )
 
 
@@ -110,7 +111,7 @@ def test_nothing_is_matched_with_nothing(name: str, compute: Compute) -> None:
         pytest.skip(f"the weights of {name} are not installed")
     matcher = create_matcher(name, compute)
     assert matcher.name == name
-    width = 64 if name in ("mutual", "ratio", "lighterglue") else 128
+    width = 128 if name in ("lightglue-aliked", "lightglue-disk") else 64
     some, none = random_features([9], 12, 1, width), random_features([0], 10, 2, width)
     for first, second in ((some, none), (none, some), (none, none)):
         matches = matcher.match(first, second)

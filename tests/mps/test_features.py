@@ -11,11 +11,13 @@ from cv3d.compute import Compute
 from cv3d.features import weights
 from cv3d.features.extractors import fused
 from cv3d.features.extractors.base import ExtractorOptions, Features
-from cv3d.features.extractors.registry import create_extractor
+from cv3d.features.extractors.registry import EXTRACTORS, create_extractor
 from cv3d.features.extractors.xfeat import XFeat, XFeatOptions
+from cv3d.features.extractors.xfeat_dense import XFeatDense
 from cv3d.features.matchers.lightglue import WEIGHTS, LightGlue, LightGlueOptions
 from cv3d.features.matchers.mutual import MutualNearest
 from cv3d.features.matchers.ratio import RatioTest
+from cv3d.features.matchers.refined import MutualRefined, RefinedOptions
 
 METAL = Compute(torch.device("cpu"), torch.float32)
 """What Metal's policy decides, on the CPU: float32, reference kernels."""
@@ -35,7 +37,7 @@ def random_features(count: int, size: int, seed: int) -> Features:
     descriptors = torch.nn.functional.normalize(torch.randn((2, count, size), generator=generator), dim=-1)
     mask = torch.arange(count) < torch.tensor([[count], [count // 2]])
     keypoints = torch.rand((2, count, 2), generator=generator) * 100.0
-    return Features(keypoints, descriptors, mask.float(), mask, torch.full((2, 2), 100.0))
+    return Features(keypoints, descriptors, mask.float(), mask, torch.full((2, 2), 100.0), mask.float())
 
 
 def test_the_recorder_sees_what_metal_lacks(record: Callable) -> None:
@@ -45,9 +47,9 @@ def test_the_recorder_sees_what_metal_lacks(record: Callable) -> None:
     assert record(lambda: float(torch.ones(2).sum())).waits == ["_local_scalar_dense"]
 
 
-@pytest.mark.parametrize("name", ["xfeat", "aliked", "disk"])
+@pytest.mark.parametrize("name", ["xfeat", "xfeat-dense", "aliked", "disk"])
 def test_extraction_runs_natively_and_never_waits(name: str, record: Callable) -> None:
-    if not all(weights.is_here(w) for w in {"xfeat": ["xfeat"], "aliked": ["aliked-n16"], "disk": ["disk"]}[name]):
+    if not all(weights.is_here(w) for w in EXTRACTORS[name].weights):
         pytest.skip(f"the weights of {name} are not installed")
     extractor = create_extractor(name, METAL, ExtractorOptions(64))
     work = record(lambda: extractor.extract(pictures(70, 100)))
@@ -56,15 +58,22 @@ def test_extraction_runs_natively_and_never_waits(name: str, record: Callable) -
     assert work.waits == []
 
 
-def test_tiles_run_natively_and_never_wait(record: Callable) -> None:
-    extractor = XFeat(METAL, XFeatOptions(64, tile=1024))
+@pytest.mark.parametrize("kind", [XFeat, XFeatDense])
+def test_tiles_run_natively_and_never_wait(kind: type[XFeat | XFeatDense], record: Callable) -> None:
+    extractor = kind(METAL, XFeatOptions(64, tile=1024))
     work = record(lambda: extractor.extract(torch.zeros((1, 1, 40, 1100), dtype=torch.uint8)))
     assert (work.missing, work.wide, work.waits) == (set(), set(), [])
 
 
 @pytest.mark.parametrize("matcher", [MutualNearest(), RatioTest()], ids=lambda m: m.name)
 def test_nearest_neighbours_run_natively_and_never_wait(matcher: MutualNearest | RatioTest, record: Callable) -> None:
-    work = record(lambda: matcher.match(random_features(50, 64, 1), random_features(40, 64, 2)))
+    work = record(lambda: matcher.match(random_features(300, 64, 1), random_features(140, 64, 2)))
+    assert (work.missing, work.wide, work.waits) == (set(), set(), [])
+
+
+def test_refinement_runs_natively_and_never_waits(record: Callable) -> None:
+    matcher = MutualRefined(METAL, RefinedOptions(is_compact=False))
+    work = record(lambda: matcher.match(random_features(300, 64, 1), random_features(70, 64, 2)))
     assert (work.missing, work.wide, work.waits) == (set(), set(), [])
 
 

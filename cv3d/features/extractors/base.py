@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -31,6 +31,9 @@ class Features:
     """(B, K) bool, true where there is a keypoint; true entries come first."""
     image_size: Tensor
     """(B, 2) float32, width and height of each picture in pixels."""
+    scales: Tensor | None = None
+    """(B, K) float32, how many of the picture's pixels one pixel is in which the keypoint was found; None where they
+    are the picture's own."""
 
     def __len__(self) -> int:
         """The number of pictures."""
@@ -39,13 +42,7 @@ class Features:
     def __getitem__(self, items: slice | Tensor | Sequence[int]) -> Features:
         """The features of some of the pictures, in the order asked for; repetitions allowed."""
         index = list(items) if isinstance(items, Sequence) else items
-        return Features(
-            self.keypoints[index],
-            self.descriptors[index],
-            self.scores[index],
-            self.mask[index],
-            self.image_size[index],
-        )
+        return self._each(lambda tensor: tensor[index])
 
     def counts(self) -> Tensor:
         """(B,) the number of keypoints of each picture."""
@@ -55,30 +52,13 @@ class Features:
         """The same features with `count` entries a picture: the strongest `count`, or padded with empty entries."""
         extra = count - self.keypoints.shape[1]
         if extra <= 0:
-            return Features(
-                self.keypoints[:, :count],
-                self.descriptors[:, :count],
-                self.scores[:, :count],
-                self.mask[:, :count],
-                self.image_size,
-            )
-        return Features(
-            functional.pad(self.keypoints, (0, 0, 0, extra)),
-            functional.pad(self.descriptors, (0, 0, 0, extra)),
-            functional.pad(self.scores, (0, extra)),
-            functional.pad(self.mask, (0, extra)),
-            self.image_size,
-        )
+            return replace(self._each(lambda tensor: tensor[:, :count]), image_size=self.image_size)
+        padded = self._each(lambda tensor: functional.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, extra)))
+        return replace(padded, image_size=self.image_size)
 
     def to(self, device: torch.device) -> Features:
         """The same features on another device."""
-        return Features(
-            self.keypoints.to(device),
-            self.descriptors.to(device),
-            self.scores.to(device),
-            self.mask.to(device),
-            self.image_size.to(device),
-        )
+        return self._each(lambda tensor: tensor.to(device))
 
     @staticmethod
     def stack(parts: Sequence[Features]) -> Features:
@@ -91,12 +71,27 @@ class Features:
             raise ValueError("no features to stack")
         count = max(part.keypoints.shape[1] for part in parts)
         padded = [part.resized(count) for part in parts]
+        scales = None
+        if any(part.scales is not None for part in padded):
+            scales = torch.cat([part.mask.float() if part.scales is None else part.scales for part in padded])
         return Features(
             torch.cat([part.keypoints for part in padded]),
             torch.cat([part.descriptors for part in padded]),
             torch.cat([part.scores for part in padded]),
             torch.cat([part.mask for part in padded]),
             torch.cat([part.image_size for part in padded]),
+            scales,
+        )
+
+    def _each(self, work: Callable[[Tensor], Tensor]) -> Features:
+        """Features of the tensors that `work` makes of each of these."""
+        return Features(
+            work(self.keypoints),
+            work(self.descriptors),
+            work(self.scores),
+            work(self.mask),
+            work(self.image_size),
+            None if self.scales is None else work(self.scales),
         )
 
 

@@ -29,6 +29,13 @@ def _xfeat(compute: Compute, options: ExtractorOptions) -> Extractor:
     return XFeat(compute, XFeatOptions(options.max_keypoints, options.detection_threshold))
 
 
+def _xfeat_dense(compute: Compute, options: ExtractorOptions) -> Extractor:
+    from cv3d.features.extractors.xfeat import XFeatOptions
+    from cv3d.features.extractors.xfeat_dense import XFeatDense
+
+    return XFeatDense(compute, XFeatOptions(options.max_keypoints, options.detection_threshold))
+
+
 def _aliked(compute: Compute, options: ExtractorOptions) -> Extractor:
     from cv3d.features.extractors.aliked import Aliked
 
@@ -49,6 +56,9 @@ def _sift(compute: Compute, options: ExtractorOptions) -> Extractor:
 
 EXTRACTORS: Mapping[str, ExtractorEntry] = {
     "xfeat": ExtractorEntry(_xfeat, ("xfeat",), "Apache-2.0", "fast", "XFeat: light, learned; the default"),
+    "xfeat-dense": ExtractorEntry(
+        _xfeat_dense, ("xfeat",), "Apache-2.0", "medium", "XFeat*: semi-dense, to be matched with refinement"
+    ),
     "aliked": ExtractorEntry(_aliked, ("aliked-n16",), "BSD-3-Clause", "slow", "ALIKED: learned, sub-pixel"),
     "disk": ExtractorEntry(_disk, ("disk",), "Apache-2.0", "slow", "DISK: learned, dense in texture"),
     "sift": ExtractorEntry(_sift, (), "Apache-2.0", "medium", "SIFT of OpenCV: classical, sub-pixel; on the CPU"),

@@ -9,7 +9,6 @@ normalised by the statistics of the whole picture: the keypoints are the same, t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,13 +27,19 @@ from cv3d.features.extractors.base import (
 )
 from cv3d.features.extractors.fused import with_fused_convolutions
 from cv3d.features.extractors.sampling import cells_to_pixels, sample_cubic
-from cv3d.features.extractors.xfeat_network import CELL, DESCRIPTOR_SIZE, REACH, STRIDE, XFeatNetwork
+from cv3d.features.extractors.tiles import Span, grey, spans, statistics, strips, strongest_of
+from cv3d.features.extractors.xfeat_network import (
+    CELL,
+    DESCRIPTOR_SIZE,
+    NORM_EPSILON,
+    REACH,
+    STRIDE,
+    XFeatNetwork,
+)
 
 DETECTION_THRESHOLD = 0.05
 """The authors' threshold on the probability that a pixel of a cell is its keypoint."""
 _NMS_RADIUS = 2
-_NORM_EPSILON = 1e-5
-_STRIP_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,6 @@ class XFeatOptions(ExtractorOptions):
         super().__post_init__()
         if self.tile < 1024 or self.tile % STRIDE:
             raise InputError(f"a tile has to be at least 1024 and a multiple of {STRIDE}, not {self.tile}")
-
-
-@dataclass(frozen=True)
-class _Span:
-    """A stretch of one axis: what the network sees, and the part of it whose keypoints are taken. In pixels."""
-
-    start: int
-    stop: int
-    """May lie beyond the picture, where border pixels are repeated."""
-    core_start: int
-    core_stop: int
 
 
 class XFeat:
@@ -104,12 +98,13 @@ class XFeat:
         """
         images = checked_images(images)
         height, width = images.shape[-2:]
-        rows, columns = _spans(height, self.options.tile), _spans(width, self.options.tile)
+        rows, columns = (spans(n, self.options.tile, STRIDE, REACH, _NMS_RADIUS) for n in (height, width))
         if len(rows) == len(columns) == 1:
-            images = _grey(images)
-        mean, spread = _statistics(images)
+            images = grey(images)
+        mean, variance = statistics(strips(images))
+        spread = (variance + NORM_EPSILON).sqrt()
         parts = [self._extract_tile(images, mean, spread, row, column) for row in rows for column in columns]
-        scores, keypoints, descriptors = parts[0] if len(parts) == 1 else _best(parts, self.max_keypoints)
+        scores, keypoints, descriptors = strongest_of(parts, self.max_keypoints)
         mask = scores > 0
         return Features(
             keypoints * mask[..., None],
@@ -120,17 +115,15 @@ class XFeat:
         )
 
     def _extract_tile(
-        self, images: Tensor, mean: Tensor, spread: Tensor, row: _Span, column: _Span
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, images: Tensor, mean: Tensor, spread: Tensor, row: Span, column: Span
+    ) -> tuple[Tensor, ...]:
         """Scores (B, K), keypoints (B, K, 2) in pixels of the picture, unit descriptors (B, K, 64) of one tile."""
         height, width = images.shape[-2:]
-        grey = _grey(images[..., row.start : row.stop, column.start : column.stop])
-        grey = (grey - mean) / spread
+        seen = (grey(images[..., row.start : row.stop, column.start : column.stop]) - mean) / spread
         below, right = max(row.stop - height, 0), max(column.stop - width, 0)
         if below or right:
-            grey = functional.pad(grey, (0, right, 0, below), mode="replicate")
-        grey = grey.to(self._compute.dtype)
-        features, logits, reliability = self._network(grey)
+            seen = functional.pad(seen, (0, right, 0, below), mode="replicate")
+        features, logits, reliability = self._network(seen.to(self._compute.dtype))
 
         heat = cells_to_pixels(torch.softmax(logits.float(), 1)[:, : CELL * CELL], CELL)
         r = _NMS_RADIUS
@@ -140,8 +133,8 @@ class XFeat:
         window = heat[:, top - r : bottom + r, left - r : right + r]
         is_maximum = strict_maxima(window, r, self._threshold)
         heat = heat[:, top:bottom, left:right]
-        up_rows = _map_positions(torch.arange(top, bottom, device=grey.device), row, height)
-        up_columns = _map_positions(torch.arange(left, right, device=grey.device), column, width)
+        up_rows = _map_positions(torch.arange(top, bottom, device=seen.device), row, height)
+        up_columns = _map_positions(torch.arange(left, right, device=seen.device), column, width)
         dense = _interpolation(up_rows, logits.shape[-2]) @ (
             reliability[:, 0].float() @ _interpolation(up_columns, logits.shape[-1]).T
         )
@@ -154,51 +147,7 @@ class XFeat:
         return scores, keypoints, descriptors
 
 
-def _grey(images: Tensor) -> Tensor:
-    """(B, 1, H, W) float32 mean of the channels, in [0, 1]."""
-    scale = 1.0 / 255.0 if images.dtype == torch.uint8 else 1.0
-    images = images.float()
-    return (images if images.shape[1] == 1 else images.mean(1, keepdim=True)) * scale
-
-
-def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (B, 1, 1, 1) of the grey pictures, strip by strip so that no large copy is made.
-
-    Strips are combined as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
-    variances", 1979.
-    """
-    height, width = images.shape[-2:]
-    strip = max(1, _STRIP_PIXELS // width)
-    mean = torch.zeros((images.shape[0], 1, 1, 1), device=images.device)
-    variance = torch.zeros_like(mean)
-    for start in range(0, height, strip):
-        grey = _grey(images[..., start : start + strip, :])
-        part_mean = grey.mean((2, 3), keepdim=True)
-        part_variance = (grey - part_mean).square().mean((2, 3), keepdim=True)
-        share = grey.shape[-2] / (start + grey.shape[-2])
-        step = part_mean - mean
-        mean = mean + step * share
-        variance = variance + (part_variance - variance) * share + step**2 * (share * (1.0 - share))
-    return mean, (variance + _NORM_EPSILON).sqrt()
-
-
-def _spans(length: int, tile: int) -> list[_Span]:
-    """Cut one axis of `length` pixels into stretches of at most `tile`, whose cores tile the inside of the picture."""
-    padded = -(-length // STRIDE) * STRIDE
-    inside = _NMS_RADIUS, max(length - _NMS_RADIUS, _NMS_RADIUS + 1)
-    if padded <= tile:
-        return [_Span(0, padded, *inside)]
-    step = tile - 2 * REACH
-    count = -(-(padded - 2 * REACH) // step)
-    cuts = [0, *(REACH + i * step for i in range(1, count)), padded]
-    return [
-        _Span(max(a - REACH, 0), min(b + REACH, padded), max(a, inside[0]), min(b, inside[1]))
-        for a, b in pairwise(cuts)
-        if min(b, inside[1]) > max(a, inside[0])
-    ]
-
-
-def _map_positions(pixels: Tensor, span: _Span, length: int) -> Tensor:
+def _map_positions(pixels: Tensor, span: Span, length: int) -> Tensor:
     """Where a tile's pixels are read on the tile's maps, in cells.
 
     The authors read pixel p of n at p/(n-1) · cells - 1/2, with which the network was trained; n is here the padded
@@ -213,15 +162,3 @@ def _interpolation(positions: Tensor, count: int) -> Tensor:
     """(N, count) weights of linear interpolation at N positions on an axis of `count` cells, zero outside."""
     cells = torch.arange(count, device=positions.device, dtype=positions.dtype)
     return (1.0 - (positions[:, None] - cells).abs()).clamp(min=0.0)
-
-
-def _best(parts: list[tuple[Tensor, Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The strongest `count` of several tiles' keypoints."""
-    scores, keypoints, descriptors = (torch.cat(tensors, 1) for tensors in zip(*parts, strict=True))
-    scores, order = torch.topk(scores, count, dim=1)
-    index = order[..., None]
-    return (
-        scores,
-        keypoints.gather(1, index.expand(-1, -1, 2)),
-        descriptors.gather(1, index.expand(-1, -1, descriptors.shape[-1])),
-    )

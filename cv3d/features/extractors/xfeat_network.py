@@ -18,6 +18,8 @@ STRIDE = 32
 REACH = 224
 """No pixel further than this from a keypoint influences it (the receptive field, rounded up to whole strides)."""
 DESCRIPTOR_SIZE = 64
+NORM_EPSILON = 1e-5
+"""Added to a picture's variance before it is divided by."""
 
 
 class XFeatNetwork(nn.Module):
@@ -51,6 +53,11 @@ class XFeatNetwork(nn.Module):
             descriptors (B, 64, H/8, W/8), not normalised; keypoint logits (B, 65, H/8, W/8), channel 8·dy + dx for
             the pixel (dx, dy) of a cell and the last for "none"; reliability (B, 1, H/8, W/8) in [0, 1].
         """
+        descriptors, reliability = self.dense(picture)
+        return descriptors, self.keypoints(picture), reliability
+
+    def dense(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Descriptors and reliability alone, as :meth:`forward` has them."""
         x = self.block2(self.block1(picture) + self.skip(picture))
         fine: Tensor = self.block3(x)
         middle: Tensor = self.block4(fine)
@@ -58,8 +65,8 @@ class XFeatNetwork(nn.Module):
         size = fine.shape[-2:]
         middle = functional.interpolate(middle, size, mode="bilinear", align_corners=False)
         coarse = functional.interpolate(coarse, size, mode="bilinear", align_corners=False)
-        descriptors = self.fusion(fine + middle + coarse)
-        return descriptors, self.keypoints(picture), self.reliability(descriptors)
+        descriptors: Tensor = self.fusion(fine + middle + coarse)
+        return descriptors, self.reliability(descriptors)
 
 
 def _strided_mean(pointwise: nn.Conv2d) -> nn.Conv2d:

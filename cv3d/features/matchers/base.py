@@ -20,6 +20,9 @@ class Matches:
     """(B, K0) int64, for each entry of the first picture's features the matching entry of the second's; -1 for none."""
     scores: Tensor
     """(B, K0) float32, how sure the matcher is, in [0, 1]; 0 where there is no match."""
+    keypoints1: Tensor | None = None
+    """(B, K0, 2) float32, for each entry of the first picture's features where in the second it was found, pixels; 0
+    where there is no match. From matchers that refine positions; None where the second's keypoints are the answer."""
 
     def __len__(self) -> int:
         """The number of pairs."""
@@ -33,6 +36,21 @@ class Matches:
         """(N, 2) int64, the matching entries of one pair in the order of the first picture's. Waits for the device."""
         first = torch.nonzero(self.indices[item] >= 0)[:, 0]
         return torch.stack((first, self.indices[item][first]), 1)
+
+    def points_of_pair(self, item: int, features0: Features, features1: Features) -> tuple[Tensor, Tensor]:
+        """Where the matches of one pair lie in either picture, refined where the matcher did so. Waits for the device.
+
+        Args:
+            item: which pair.
+            features0: of the first pictures, as they were matched.
+            features1: of the second.
+
+        Returns:
+            (N, 2) and (N, 2) float32, pixels, in the order of :meth:`of_pair`.
+        """
+        first, second = self.of_pair(item).unbind(1)
+        points1 = features1.keypoints[item, second] if self.keypoints1 is None else self.keypoints1[item, first]
+        return features0.keypoints[item, first], points1
 
 
 class Matcher(Protocol):

@@ -48,8 +48,8 @@ def nearest(features0: Features, features1: Features, has_second: bool = False) 
     right = torch.cat((features1.descriptors.float(), torch.ones_like(empty1), empty1), -1).transpose(1, 2)
     rows = []
     largest_of_columns: Tensor | None = None
-    for strip in left.split(_STRIP, 1):
-        similarity = torch.bmm(strip, right)
+    for start in range(0, left.shape[1], _STRIP):
+        similarity = torch.bmm(left[:, start : start + _STRIP], right)
         cosine, best = largest_of_rows(similarity)
         rows.append((best, cosine, second_largest(similarity, best) if has_second else cosine))
         top = similarity.amax(1)
@@ -134,7 +134,7 @@ def _block_maxima(similarity: Tensor, axis: int) -> Tensor:
     """The maxima of successive blocks of an axis of (B, M, N), the last of which may be shorter."""
     length = similarity.shape[axis]
     whole = length - length % _BLOCK
-    maxima = similarity.narrow(axis, 0, whole).unflatten(axis, (-1, _BLOCK)).amax(axis + 1)
+    maxima = torch.unflatten(similarity.narrow(axis, 0, whole), axis, (-1, _BLOCK)).amax(axis + 1)
     if whole == length:
         return maxima
     return torch.cat((maxima, similarity.narrow(axis, whole, length - whole).amax(axis, keepdim=True)), axis)

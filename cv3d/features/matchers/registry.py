@@ -37,6 +37,12 @@ def _ratio(_compute: Compute) -> Matcher:
     return RatioTest()
 
 
+def _refined(compute: Compute) -> Matcher:
+    from cv3d.features.matchers.refined import MutualRefined
+
+    return MutualRefined(compute)
+
+
 def _lightglue(features: str) -> Callable[[Compute], Matcher]:
     def build(compute: Compute) -> Matcher:
         from cv3d.features.matchers.lightglue import LightGlue
@@ -49,6 +55,9 @@ def _lightglue(features: str) -> Callable[[Compute], Matcher]:
 MATCHERS: Mapping[str, MatcherEntry] = {
     "mutual": MatcherEntry(_mutual, (), (), "Apache-2.0", "fast", "mutual nearest neighbours"),
     "ratio": MatcherEntry(_ratio, (), (), "Apache-2.0", "fast", "mutual nearest neighbours, Lowe's ratio test"),
+    "mutual-refined": MatcherEntry(
+        _refined, ("xfeat-dense",), ("xfeat",), "Apache-2.0", "fast", "mutual nearest neighbours, XFeat's refinement"
+    ),
     "lighterglue": MatcherEntry(
         _lightglue("xfeat"), ("xfeat",), ("xfeat-lighterglue",), "Apache-2.0", "medium", "LighterGlue for XFeat"
     ),
