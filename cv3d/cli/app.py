@@ -55,6 +55,7 @@ COMMANDS: dict[str, Verb | Group] = {
         "Measure results against ground truth.",
         {
             "matches": Verb("cv3d.cli.evaluate_matches:matches", "Measure an extractor and a matcher on known pairs."),
+            "trajectory": Verb("cv3d.cli.evaluate_trajectory:trajectory", "Compare a trajectory with the true one."),
         },
     ),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has, what it lacks, and how to get it."),

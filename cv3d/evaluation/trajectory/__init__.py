@@ -1,0 +1,1 @@
+"""An estimated trajectory against the true one: absolute and relative pose errors, drift, coverage."""
