@@ -133,7 +133,7 @@ CATALOGUE: Mapping[str, Weights] = MappingProxyType(
                 47_632_827,
                 "Apache-2.0",
                 True,
-                "slow",
+                "medium",
                 "LightGlue for ALIKED",
             ),
             Weights(
@@ -161,7 +161,7 @@ CATALOGUE: Mapping[str, Weights] = MappingProxyType(
                 47_631_405,
                 "Apache-2.0",
                 True,
-                "slow",
+                "medium",
                 "LightGlue for DISK",
             ),
         )

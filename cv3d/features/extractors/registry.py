@@ -59,7 +59,7 @@ EXTRACTORS: Mapping[str, ExtractorEntry] = {
     "xfeat-dense": ExtractorEntry(
         _xfeat_dense, ("xfeat",), "Apache-2.0", "medium", "XFeat*: semi-dense, to be matched with refinement"
     ),
-    "aliked": ExtractorEntry(_aliked, ("aliked-n16",), "BSD-3-Clause", "slow", "ALIKED: learned, sub-pixel"),
+    "aliked": ExtractorEntry(_aliked, ("aliked-n16",), "BSD-3-Clause", "medium", "ALIKED: learned, sub-pixel"),
     "disk": ExtractorEntry(_disk, ("disk",), "Apache-2.0", "slow", "DISK: learned, dense in texture"),
     "sift": ExtractorEntry(_sift, (), "Apache-2.0", "medium", "SIFT of OpenCV: classical, sub-pixel; on the CPU"),
 }

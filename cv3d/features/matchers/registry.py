@@ -62,10 +62,10 @@ MATCHERS: Mapping[str, MatcherEntry] = {
         _lightglue("xfeat"), ("xfeat",), ("xfeat-lighterglue",), "Apache-2.0", "medium", "LighterGlue for XFeat"
     ),
     "lightglue-aliked": MatcherEntry(
-        _lightglue("aliked"), ("aliked",), ("aliked-lightglue",), "Apache-2.0", "slow", "LightGlue for ALIKED"
+        _lightglue("aliked"), ("aliked",), ("aliked-lightglue",), "Apache-2.0", "medium", "LightGlue for ALIKED"
     ),
     "lightglue-disk": MatcherEntry(
-        _lightglue("disk"), ("disk",), ("disk-lightglue",), "Apache-2.0", "slow", "LightGlue for DISK"
+        _lightglue("disk"), ("disk",), ("disk-lightglue",), "Apache-2.0", "medium", "LightGlue for DISK"
     ),
 }
 """Every matcher, by name."""
