@@ -1,0 +1,342 @@
+"""Fused kernels: residuals with derivatives, and the normal equations of one chunk of points.
+
+All run without the interpreter's lock, so that two chunks share two cores. `cv3d.geometry.bundle.reference` has the
+same sums as plain array expressions, to which the tests hold them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cv3d.geometry.bundle.projection_kernels import BROWN, KANNALA_BRANDT, PARAMS, project_brown, project_kannala_brandt
+from cv3d.geometry.bundle.structure import POSE
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.intp]
+Bools: TypeAlias = NDArray[np.bool_]
+
+_FAST = {"contract", "reassoc", "nsz"}
+SQUARED, HUBER, CAUCHY = 0, 1, 2
+
+
+@njit(cache=True, nogil=True)
+def rho(kind: int, scale: float, squared: float) -> tuple[float, float]:
+    """Robust cost and weight of a squared norm; see `cv3d.geometry.robust.Loss`."""
+    s = squared / (scale * scale)
+    if kind == HUBER:
+        if s <= 1.0:
+            return squared, 1.0
+        root = math.sqrt(s)
+        return (2.0 * root - 1.0) * scale * scale, 1.0 / root
+    if kind == CAUCHY:
+        return math.log1p(s) * scale * scale, 1.0 / (1.0 + s)
+    return squared, 1.0
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def camera_points(
+    view: Ints, point: Ints, pose: Ints, offsets: Floats, is_offset: bool, poses: Floats, points: Floats, out: Floats
+) -> None:
+    """Points of observations in their cameras' frames, (N, 3), for projection by another than these kernels."""
+    for k in range(len(view)):
+        rigid = poses[pose[view[k]]]
+        x = points[point[k]]
+        for i in range(3):
+            out[k, i] = rigid[i, 0] * x[0] + rigid[i, 1] * x[1] + rigid[i, 2] * x[2] + rigid[i, 3]
+        if is_offset:
+            rigid = offsets[view[k]]
+            a, b, c = out[k, 0], out[k, 1], out[k, 2]
+            for i in range(3):
+                out[k, i] = rigid[i, 0] * a + rigid[i, 1] * b + rigid[i, 2] * c + rigid[i, 3]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def linearize(  # noqa: PLR0912, PLR0915
+    first: int,
+    last: int,
+    view: Ints,
+    point: Ints,
+    pixels: Floats,
+    whitening: Floats,
+    depths: Floats,
+    active: Bools,
+    pose: Ints,
+    camera: Ints,
+    offsets: Floats,
+    is_offset: bool,
+    model: Ints,
+    bases: Floats,
+    free: Ints,
+    loss: tuple[int, float, int, float],
+    poses: Floats,
+    points: Floats,
+    params: Floats,
+    projected: Floats,
+    projected_by_point: Floats,
+    projected_by_free: Floats,
+    errors: Floats,
+    visible: Bools,
+    residuals: Floats,
+    by_columns: Floats,
+    by_point: Floats,
+) -> float:
+    """Residuals and derivatives of the sorted observations `first` to `last`; returns their cost.
+
+    Args:
+        first: first observation.
+        last: the one behind the last.
+        view: (N,); `point` likewise.
+        point: (N,).
+        pixels: (N, 2).
+        whitening: u00, u01, u11 of the upper triangular root of each inverse covariance, (N, 3).
+        depths: measured depth and one over its deviation, (N, 2), the latter 0 where there is none; (0, 2) without any.
+        active: which observations count, (N,).
+        pose: of each view, (V,); `camera` likewise.
+        camera: (V,).
+        offsets: cam_from_rig, (V, 4, 4).
+        is_offset: whether `offsets` count.
+        model: kernel of each camera's model, (C,).
+        bases: change of a camera's parameters by its unknowns, (C, PARAMS, F).
+        free: number of unknowns of each camera, (C,).
+        loss: kind and scale of the pixels' loss, kind and scale of the depths'.
+        poses: (P, 4, 4).
+        points: (M, 3).
+        params: (C, PARAMS).
+        projected: pixels of observations whose model has no kernel, (N, 2).
+        projected_by_point: their derivatives by the point in the camera's frame, (N, 2, 3).
+        projected_by_free: their derivatives by the camera's unknowns, (N, 2, F).
+        errors: filled with projected minus measured: pixels, and depth where there is a third row, (N, R).
+        visible: filled with whether the point lies where the lens sees it, once and the right way round, (N,).
+        residuals: filled with weighted residuals, (N, R).
+        by_columns: filled with their derivatives by pose and intrinsics, (N, R, 6 + F).
+        by_point: filled with their derivatives by the point in the world, (N, R, 3).
+    """
+    rows = errors.shape[1]
+    jacobian = np.empty((2, 3))
+    by_params = np.zeros((2, params.shape[1]))
+    line = np.empty(3)
+    rigged = np.empty(3)
+    seen = np.empty(3)
+    weighted = np.empty((3, 3))
+    total = 0.0
+    for k in range(first, last):
+        v = view[k]
+        c = camera[v]
+        rigid = poses[pose[v]]
+        x = points[point[k]]
+        for i in range(3):
+            rigged[i] = rigid[i, 0] * x[0] + rigid[i, 1] * x[1] + rigid[i, 2] * x[2] + rigid[i, 3]
+        if is_offset:
+            offset = offsets[v]
+            for i in range(3):
+                seen[i] = offset[i, 0] * rigged[0] + offset[i, 1] * rigged[1] + offset[i, 2] * rigged[2] + offset[i, 3]
+        else:
+            seen[0], seen[1], seen[2] = rigged[0], rigged[1], rigged[2]
+        unknowns = free[c]
+        if model[c] == BROWN:
+            u0, u1 = project_brown(params[c], seen[0], seen[1], seen[2], unknowns > 0, jacobian, by_params)
+        elif model[c] == KANNALA_BRANDT:
+            u0, u1 = project_kannala_brandt(params[c], seen[0], seen[1], seen[2], unknowns > 0, jacobian, by_params)
+        else:
+            u0, u1 = projected[k, 0], projected[k, 1]
+            for i in range(3):
+                jacobian[0, i], jacobian[1, i] = projected_by_point[k, 0, i], projected_by_point[k, 1, i]
+        # The rows of the derivative span the plane across the ray: their product points along it, unless the point is
+        # behind the camera or beyond a fold of the lens. Where a model clamps, moving along z changes nothing.
+        a, b = jacobian[0], jacobian[1]
+        along = (
+            (a[1] * b[2] - a[2] * b[1]) * seen[0]
+            + (a[2] * b[0] - a[0] * b[2]) * seen[1]
+            + (a[0] * b[1] - a[1] * b[0]) * seen[2]
+        )
+        clamped = a[2] == 0.0 and b[2] == 0.0 and (seen[0] != 0.0 or seen[1] != 0.0)
+        visible[k] = along > 0.0 and not clamped
+        errors[k, 0], errors[k, 1] = u0 - pixels[k, 0], u1 - pixels[k, 1]
+        if rows == 3:
+            errors[k, 2] = seen[2] - depths[k, 0]
+        if not active[k]:
+            for r in range(rows):
+                residuals[k, r] = 0.0
+                for i in range(by_columns.shape[2]):
+                    by_columns[k, r, i] = 0.0
+                for i in range(3):
+                    by_point[k, r, i] = 0.0
+            continue
+
+        w00, w01, w11 = whitening[k, 0], whitening[k, 1], whitening[k, 2]
+        e0, e1 = w00 * errors[k, 0] + w01 * errors[k, 1], w11 * errors[k, 1]
+        cost, weight = rho(loss[0], loss[1], e0 * e0 + e1 * e1)
+        total += 0.5 * cost
+        root = math.sqrt(weight) if visible[k] else 0.0
+        w00, w01, w11 = root * w00, root * w01, root * w11
+        residuals[k, 0], residuals[k, 1] = root * e0, root * e1
+        for i in range(3):
+            weighted[0, i] = w00 * a[i] + w01 * b[i]
+            weighted[1, i] = w11 * b[i]
+        for j in range(unknowns):
+            if model[c] == BROWN or model[c] == KANNALA_BRANDT:
+                g0 = g1 = 0.0
+                for i in range(PARAMS):
+                    g0 += by_params[0, i] * bases[c, i, j]
+                    g1 += by_params[1, i] * bases[c, i, j]
+            else:
+                g0, g1 = projected_by_free[k, 0, j], projected_by_free[k, 1, j]
+            by_columns[k, 0, POSE + j] = w00 * g0 + w01 * g1
+            by_columns[k, 1, POSE + j] = w11 * g1
+        if rows == 3:
+            e2 = errors[k, 2] * depths[k, 1]
+            cost, weight = rho(loss[2], loss[3], e2 * e2)
+            total += 0.5 * cost
+            root = math.sqrt(weight) * depths[k, 1]
+            residuals[k, 2] = root * errors[k, 2]
+            weighted[2, 0], weighted[2, 1], weighted[2, 2] = 0.0, 0.0, root
+            for j in range(unknowns):
+                by_columns[k, 2, POSE + j] = 0.0
+
+        for r in range(rows):
+            if is_offset:
+                for i in range(3):
+                    line[i] = (
+                        weighted[r, 0] * offset[0, i] + weighted[r, 1] * offset[1, i] + weighted[r, 2] * offset[2, i]
+                    )
+            else:
+                line[0], line[1], line[2] = weighted[r, 0], weighted[r, 1], weighted[r, 2]
+            row = by_columns[k, r]
+            row[0], row[1], row[2] = line[0], line[1], line[2]
+            row[3] = rigged[1] * line[2] - rigged[2] * line[1]
+            row[4] = rigged[2] * line[0] - rigged[0] * line[2]
+            row[5] = rigged[0] * line[1] - rigged[1] * line[0]
+            for i in range(3):
+                by_point[k, r, i] = line[0] * rigid[0, i] + line[1] * rigid[1, i] + line[2] * rigid[2, i]
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def accumulate(
+    first: int,
+    last: int,
+    start: Ints,
+    view: Ints,
+    point_free: Bools,
+    blocks: Ints,
+    slots: Ints,
+    observation_slots: Ints,
+    slot_start: Ints,
+    residuals: Floats,
+    by_columns: Floats,
+    by_point: Floats,
+    of_views: Floats,
+    view_gradients: Floats,
+    of_points: Floats,
+    point_gradients: Floats,
+    coupling: Floats,
+) -> None:
+    """Normal equations of the points `first` to `last`, added to arrays of zeros.
+
+    Args:
+        first: first point.
+        last: the one behind the last.
+        start: first observation of each point, (M + 1,).
+        view: (N,).
+        point_free: (M,).
+        blocks: (V, 4), `slots`, `observation_slots` and `slot_start`: see `Structure`.
+        slots: (S, 3).
+        observation_slots: (N, 2).
+        slot_start: (M + 1,).
+        residuals: (N, R).
+        by_columns: (N, R, 6 + F).
+        by_point: (N, R, 3).
+        of_views: J^T J of each view's pose and intrinsics, lower triangles, (V, 6 + F, 6 + F).
+        view_gradients: J^T r, (V, 6 + F).
+        of_points: xx yx yy zx zy zz of J^T J of each point, (M, 6).
+        point_gradients: (M, 3).
+        coupling: the slots' numbers, the rows being the point's three coordinates.
+    """
+    rows, wide = by_columns.shape[1], by_columns.shape[2]
+    for p in range(first, last):
+        free = point_free[p]
+        for k in range(start[p], start[p + 1]):
+            v = view[k]
+            pose_width, own_width = blocks[v, 1], blocks[v, 3]
+            low = 0 if pose_width > 0 else POSE
+            high = wide if own_width > 0 or pose_width > POSE else POSE
+            hessian, gradient = of_views[v], view_gradients[v]
+            slot = observation_slots[k, 0]
+            own_slot = observation_slots[k, 1]
+            for r in range(rows):
+                row, e = by_columns[k, r], residuals[k, r]
+                for i in range(low, high):
+                    g = row[i]
+                    gradient[i] += g * e
+                    line = hessian[i]
+                    for j in range(low, i + 1):
+                        line[j] += g * row[j]
+                if free:
+                    a, b, c = by_point[k, r, 0], by_point[k, r, 1], by_point[k, r, 2]
+                    of_points[p, 0] += a * a
+                    of_points[p, 1] += b * a
+                    of_points[p, 2] += b * b
+                    of_points[p, 3] += c * a
+                    of_points[p, 4] += c * b
+                    of_points[p, 5] += c * c
+                    point_gradients[p, 0] += a * e
+                    point_gradients[p, 1] += b * e
+                    point_gradients[p, 2] += c * e
+                    if slot >= 0:
+                        at = slots[slot, 2]
+                        for i in range(pose_width):
+                            g = row[i]
+                            coupling[at + i] += a * g
+                            coupling[at + pose_width + i] += b * g
+                            coupling[at + 2 * pose_width + i] += c * g
+                    if own_slot >= 0:
+                        at = slots[own_slot, 2]
+                        for i in range(own_width):
+                            g = row[POSE + i]
+                            coupling[at + i] += a * g
+                            coupling[at + own_width + i] += b * g
+                            coupling[at + 2 * own_width + i] += c * g
+
+
+@njit(cache=True, nogil=True)
+def retract_poses(poses: Floats, pose_offset: Ints, step: Floats, out: Floats) -> None:
+    """exp(x) T for every free pose, (P, 4, 4), x being its six entries of `step`; the held ones are copied.
+
+    The reference is `SE3.exp`.
+    """
+    hat, turn, mean = np.zeros((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    for p in range(len(poses)):
+        at = pose_offset[p]
+        for m in range(4):
+            for i in range(4):
+                out[p, i, m] = poses[p, i, m]
+        if at < 0:
+            continue
+        a, b, c = step[at + 3], step[at + 4], step[at + 5]
+        squared = a * a + b * b + c * c
+        if squared < 1e-4:
+            c1 = 1.0 - squared / 6.0 * (1.0 - squared / 20.0 * (1.0 - squared / 42.0))
+            c2 = 0.5 - squared / 24.0 * (1.0 - squared / 30.0 * (1.0 - squared / 56.0))
+            c3 = 1.0 / 6.0 - squared / 120.0 * (1.0 - squared / 42.0 * (1.0 - squared / 72.0))
+        else:
+            angle = math.sqrt(squared)
+            c1 = math.sin(angle) / angle
+            c2 = 2.0 * (math.sin(0.5 * angle) / angle) ** 2
+            c3 = (1.0 - c1) / squared
+        hat[0, 1], hat[0, 2], hat[1, 2] = -c, b, -a
+        hat[1, 0], hat[2, 0], hat[2, 1] = c, -b, a
+        for i in range(3):
+            for j in range(3):
+                square = hat[i, 0] * hat[0, j] + hat[i, 1] * hat[1, j] + hat[i, 2] * hat[2, j]
+                identity = 1.0 if i == j else 0.0
+                turn[i, j] = identity + c1 * hat[i, j] + c2 * square
+                mean[i, j] = identity + c2 * hat[i, j] + c3 * square
+        for i in range(3):
+            for m in range(4):
+                out[p, i, m] = turn[i, 0] * poses[p, 0, m] + turn[i, 1] * poses[p, 1, m] + turn[i, 2] * poses[p, 2, m]
+            out[p, i, 3] += mean[i, 0] * step[at] + mean[i, 1] * step[at + 1] + mean[i, 2] * step[at + 2]

@@ -1,0 +1,374 @@
+"""Fused kernels that eliminate points: the Schur complement, its product with a vector, and back-substitution.
+
+With V = L L^T the damped 3 x 3 block of a point, W its coupling (3 rows) and Y = L^-1 W, the point takes Y^T Y from the
+reduced system and Y^T L^-1 g from its right side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from cv3d.geometry.bundle.structure import POSE
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.intp]
+Bools: TypeAlias = NDArray[np.bool_]
+
+_FAST = {"contract", "reassoc", "nsz"}
+FLOOR = 1e-9
+"""Least damping of a coordinate over that of the point's largest one."""
+_SINGULAR = 1e-14
+"""What is left of a diagonal entry, as a fraction of it, when a point counts as not determined."""
+
+
+@njit(cache=True, nogil=True)
+def factor_points(
+    first: int,
+    last: int,
+    free: Bools,
+    of_points: Floats,
+    point_gradients: Floats,
+    damping: float,
+    factors: Floats,
+    solved: Floats,
+) -> None:
+    """Cholesky factors of the damped blocks of points, and L^-1 g.
+
+    A point that its observations do not determine gets zeros: it stays where it is and takes nothing from the system.
+
+    Args:
+        first: first point.
+        last: the one behind the last.
+        free: (M,).
+        of_points: xx yx yy zx zy zz, (M, 6).
+        point_gradients: (M, 3).
+        damping: relative to the diagonal.
+        factors: filled with 1/l00 l10 1/l11 l20 l21 1/l22, (M, 6).
+        solved: filled with L^-1 g, (M, 3).
+    """
+    for p in range(first, last):
+        for i in range(6):
+            factors[p, i] = 0.0
+        for i in range(3):
+            solved[p, i] = 0.0
+        if not free[p]:
+            continue
+        h = of_points[p]
+        least = FLOOR * max(h[0], h[2], h[5])
+        d0 = h[0] + damping * max(h[0], least)
+        d1 = h[2] + damping * max(h[2], least)
+        d2 = h[5] + damping * max(h[5], least)
+        if not d0 > 0.0:
+            continue
+        i0 = 1.0 / math.sqrt(d0)
+        l10, l20 = h[1] * i0, h[3] * i0
+        s1 = d1 - l10 * l10
+        if not s1 > _SINGULAR * d1:
+            continue
+        i1 = 1.0 / math.sqrt(s1)
+        l21 = (h[4] - l20 * l10) * i1
+        s2 = d2 - l20 * l20 - l21 * l21
+        if not s2 > _SINGULAR * d2:
+            continue
+        i2 = 1.0 / math.sqrt(s2)
+        factors[p, 0], factors[p, 1], factors[p, 2] = i0, l10, i1
+        factors[p, 3], factors[p, 4], factors[p, 5] = l20, l21, i2
+        y0 = point_gradients[p, 0] * i0
+        y1 = (point_gradients[p, 1] - l10 * y0) * i1
+        solved[p, 0], solved[p, 1] = y0, y1
+        solved[p, 2] = (point_gradients[p, 2] - l20 * y0 - l21 * y1) * i2
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def eliminate(
+    first: int,
+    last: int,
+    free: Bools,
+    slot_start: Ints,
+    slots: Ints,
+    coupling: Floats,
+    factors: Floats,
+    solved: Floats,
+    stride: int,
+    border: int,
+    band: Floats,
+    side: Floats,
+    corner: Floats,
+    right: Floats,
+) -> None:
+    """Subtract what points take from the reduced system.
+
+    Entry (i, j), i >= j, both before `border`, is `band[j * stride + i]`: with stride n that is a dense matrix by
+    columns, with stride b the lower band of LAPACK with b subdiagonals.
+
+    Args:
+        first: first point.
+        last: the one behind the last.
+        free: (M,).
+        slot_start: (M + 1,), `slots` (S, 3) and `coupling`: see `Structure`.
+        slots: (S, 3).
+        coupling: the slots' numbers.
+        factors: (M, 6), of :func:`factor_points`, and `solved` (M, 3).
+        solved: (M, 3).
+        stride: of `band`.
+        border: first column of the border, m of them.
+        band: the reduced system before the border.
+        side: entries of the border's rows by the columns before it, (border, m).
+        corner: the border's own entries, lower triangle, (m, m).
+        right: L^-1-eliminated gradient, (n,).
+    """
+    widest = 0
+    for p in range(first, last):
+        if slot_start[p + 1] > slot_start[p]:
+            begin = slots[slot_start[p], 2]
+            final = slot_start[p + 1] - 1
+            widest = max(widest, slots[final, 2] + 3 * slots[final, 1] - begin)
+    scratch = np.empty(widest)
+    for p in range(first, last):
+        if not free[p] or slot_start[p + 1] == slot_start[p]:
+            continue
+        i0, l10, i1, l20, l21, i2 = factors[p]
+        g0, g1, g2 = solved[p]
+        begin = slots[slot_start[p], 2]
+        for s in range(slot_start[p], slot_start[p + 1]):
+            offset, width, at = slots[s]
+            y = at - begin
+            for i in range(width):
+                y0 = coupling[at + i] * i0
+                y1 = (coupling[at + width + i] - l10 * y0) * i1
+                y2 = (coupling[at + 2 * width + i] - l20 * y0 - l21 * y1) * i2
+                scratch[y + i], scratch[y + width + i], scratch[y + 2 * width + i] = y0, y1, y2
+                right[offset + i] -= y0 * g0 + y1 * g1 + y2 * g2
+            for t in range(slot_start[p], s + 1):
+                of, other, from_ = slots[t]
+                z = from_ - begin
+                for j in range(other):
+                    z0, z1, z2 = scratch[z + j], scratch[z + other + j], scratch[z + 2 * other + j]
+                    low = j if s == t else 0
+                    if offset < border:
+                        target = band[(of + j) * stride + offset : (of + j) * stride + offset + width]
+                    elif of < border:
+                        target = side[of + j, offset - border : offset - border + width]
+                    else:
+                        target = corner[of - border + j, offset - border : offset - border + width]
+                    y0s = scratch[y : y + width]
+                    y1s = scratch[y + width : y + 2 * width]
+                    y2s = scratch[y + 2 * width : y + 3 * width]
+                    for i in range(low, width):
+                        target[i] -= y0s[i] * z0 + y1s[i] * z1 + y2s[i] * z2
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def back_substitute(
+    first: int,
+    last: int,
+    free: Bools,
+    slot_start: Ints,
+    slots: Ints,
+    coupling: Floats,
+    factors: Floats,
+    solved: Floats,
+    step: Floats,
+    point_steps: Floats,
+) -> None:
+    """Steps of points, (M, 3), given those of the columns, (n,)."""
+    for p in range(first, last):
+        if not free[p]:
+            continue
+        i0, l10, i1, l20, l21, i2 = factors[p]
+        w0 = w1 = w2 = 0.0
+        for s in range(slot_start[p], slot_start[p + 1]):
+            offset, width, at = slots[s]
+            for i in range(width):
+                x = step[offset + i]
+                w0 += coupling[at + i] * x
+                w1 += coupling[at + width + i] * x
+                w2 += coupling[at + 2 * width + i] * x
+        y0 = w0 * i0
+        y1 = (w1 - l10 * y0) * i1
+        y2 = (w2 - l20 * y0 - l21 * y1) * i2
+        y0, y1, y2 = y0 + solved[p, 0], y1 + solved[p, 1], y2 + solved[p, 2]
+        x2 = y2 * i2
+        x1 = (y1 - l21 * x2) * i1
+        x0 = (y0 - l10 * x1 - l20 * x2) * i0
+        point_steps[p, 0], point_steps[p, 1], point_steps[p, 2] = -x0, -x1, -x2
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def multiply_points(
+    first: int,
+    last: int,
+    free: Bools,
+    slot_start: Ints,
+    slots: Ints,
+    coupling: Floats,
+    factors: Floats,
+    vector: Floats,
+    out: Floats,
+) -> None:
+    """Subtract W^T V^-1 W `vector` of points from `out`, both (n,)."""
+    for p in range(first, last):
+        if not free[p]:
+            continue
+        i0, l10, i1, l20, l21, i2 = factors[p]
+        w0 = w1 = w2 = 0.0
+        for s in range(slot_start[p], slot_start[p + 1]):
+            offset, width, at = slots[s]
+            for i in range(width):
+                x = vector[offset + i]
+                w0 += coupling[at + i] * x
+                w1 += coupling[at + width + i] * x
+                w2 += coupling[at + 2 * width + i] * x
+        y0 = w0 * i0
+        y1 = (w1 - l10 * y0) * i1
+        y2 = (w2 - l20 * y0 - l21 * y1) * i2
+        x2 = y2 * i2
+        x1 = (y1 - l21 * x2) * i1
+        x0 = (y0 - l10 * x1 - l20 * x2) * i0
+        for s in range(slot_start[p], slot_start[p + 1]):
+            offset, width, at = slots[s]
+            for i in range(width):
+                out[offset + i] -= (
+                    coupling[at + i] * x0 + coupling[at + width + i] * x1 + coupling[at + 2 * width + i] * x2
+                )
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def diagonal_blocks(
+    first: int,
+    last: int,
+    free: Bools,
+    slot_start: Ints,
+    slots: Ints,
+    coupling: Floats,
+    factors: Floats,
+    solved: Floats,
+    block_of: Ints,
+    out: Floats,
+    right: Floats,
+) -> None:
+    """Subtract what points take from the diagonal blocks, (B, widest, widest), and from the right side, (n,).
+
+    Args:
+        first: first point.
+        last: the one behind the last.
+        free: (M,).
+        slot_start: (M + 1,).
+        slots: (S, 3).
+        coupling: the slots' numbers.
+        factors: (M, 6).
+        solved: (M, 3).
+        block_of: number of the block that begins at each column, (n,).
+        out: (B, widest, widest).
+        right: (n,).
+    """
+    for p in range(first, last):
+        if not free[p]:
+            continue
+        i0, l10, i1, l20, l21, i2 = factors[p]
+        g0, g1, g2 = solved[p]
+        for s in range(slot_start[p], slot_start[p + 1]):
+            offset, width, at = slots[s]
+            y = np.empty((width, 3))
+            for i in range(width):
+                y[i, 0] = coupling[at + i] * i0
+                y[i, 1] = (coupling[at + width + i] - l10 * y[i, 0]) * i1
+                y[i, 2] = (coupling[at + 2 * width + i] - l20 * y[i, 0] - l21 * y[i, 1]) * i2
+                right[offset + i] -= y[i, 0] * g0 + y[i, 1] * g1 + y[i, 2] * g2
+            block = out[block_of[offset]]
+            for i in range(width):
+                for j in range(width):
+                    block[i, j] -= y[i, 0] * y[j, 0] + y[i, 1] * y[j, 1] + y[i, 2] * y[j, 2]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def scatter_views(
+    of_views: Floats,
+    view_gradients: Floats,
+    blocks: Ints,
+    stride: int,
+    border: int,
+    band: Floats,
+    side: Floats,
+    corner: Floats,
+    gradient: Floats,
+) -> None:
+    """Add the views' own normal equations to the system of :func:`eliminate`, and to its gradient (n,)."""
+    place = np.empty(of_views.shape[1], np.intp)
+    for v in range(len(of_views)):
+        offset, width, own_offset, own_width = blocks[v]
+        for i in range(len(place)):
+            place[i] = -1
+        for i in range(width):
+            place[i] = offset + i
+        for i in range(own_width):
+            place[POSE + i] = own_offset + i
+        for i in range(of_views.shape[1]):
+            row = place[i]
+            if row < 0:
+                continue
+            gradient[row] += view_gradients[v, i]
+            for j in range(i + 1):
+                column = place[j]
+                if column < 0:
+                    continue
+                if row < border:
+                    band[column * stride + row] += of_views[v, i, j]
+                elif column < border:
+                    side[column, row - border] += of_views[v, i, j]
+                else:
+                    corner[column - border, row - border] += of_views[v, i, j]
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def multiply_views(of_views: Floats, blocks: Ints, vector: Floats, out: Floats) -> None:
+    """Add the product of the views' own normal equations with `vector` to `out`, both (n,)."""
+    place = np.empty(of_views.shape[1], np.intp)
+    for v in range(len(of_views)):
+        offset, width, own_offset, own_width = blocks[v]
+        for i in range(len(place)):
+            place[i] = -1
+        for i in range(width):
+            place[i] = offset + i
+        for i in range(own_width):
+            place[POSE + i] = own_offset + i
+        for i in range(of_views.shape[1]):
+            row = place[i]
+            if row < 0:
+                continue
+            for j in range(i):
+                column = place[j]
+                if column >= 0:
+                    out[row] += of_views[v, i, j] * vector[column]
+                    out[column] += of_views[v, i, j] * vector[row]
+            out[row] += of_views[v, i, i] * vector[row]
+
+
+@njit(cache=True, nogil=True)
+def mark_neighbours(slot_start: Ints, slots: Ints, block_of: Ints, touching: Bools) -> None:
+    """Set which blocks a point joins, (B, B), lower triangle."""
+    for p in range(len(slot_start) - 1):
+        for s in range(slot_start[p], slot_start[p + 1]):
+            row = block_of[slots[s, 0]]
+            for t in range(slot_start[p], s + 1):
+                touching[row, block_of[slots[t, 0]]] = True
+
+
+@njit(cache=True, nogil=True)
+def scatter_diagonal_blocks(of_views: Floats, blocks: Ints, block_of: Ints, out: Floats) -> None:
+    """Add the views' own normal equations to full diagonal blocks, (B, widest, widest)."""
+    for v in range(len(of_views)):
+        for which in range(2):
+            offset, width = blocks[v, 2 * which], blocks[v, 2 * which + 1]
+            if width == 0:
+                continue
+            block, shift = out[block_of[offset]], POSE * which
+            for i in range(width):
+                for j in range(width):
+                    high, low = max(i, j), min(i, j)
+                    block[i, j] += of_views[v, shift + high, shift + low]
