@@ -86,6 +86,7 @@ def _align(
         moved, estimated, fields, inverse = _deform(template, target, moved, local, levels, options)
     residuals, ncc = template.residuals(target.sample(moved, estimated, template.offsets, levels))
     covariance = template.noise_of_step(fields, inverse, residuals)
+    covariance = covariance + options.min_deviation**2 * torch.eye(2, device=moved.device)
 
     shift = (_inverse(local) @ (moved - place1)[:, :, None])[..., 0].norm(dim=1)
     deviation = _largest_eigenvalue(covariance).clamp(min=0.0).sqrt()

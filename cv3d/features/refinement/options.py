@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -29,6 +29,9 @@ class RefinementOptions:
     """Largest accepted shift, samples."""
     max_deviation: float = 0.5
     """Largest accepted standard deviation of a position in its worst direction, samples."""
+    min_deviation: float = 0.05
+    """Standard deviation added to what the patches tell, samples. It stands for what they cannot show: interpolation
+    (0.01), and relief and shading, which move two views of a place apart."""
     min_conditioning: float = 1e-3
     """Smallest accepted ratio of the eigenvalues of a patch's structure tensor: below it is an edge."""
     chunk: int = 1024
@@ -41,9 +44,23 @@ class RefinementOptions:
             raise InputError("iterations and chunk have to be positive, and affine_iterations not negative")
         if not 0.0 < self.min_ncc < 1.0:
             raise InputError(f"min_ncc lies between 0 and 1, not at {self.min_ncc}")
-        lengths = (self.window, self.affine_deviation, self.max_shift, self.max_deviation, self.min_conditioning)
+        lengths = (self.window, self.affine_deviation, self.max_shift, self.max_deviation)
         if not min(lengths) > 0.0:
-            raise InputError("window, affine_deviation, max_shift, max_deviation and min_conditioning are positive")
+            raise InputError("window, affine_deviation, max_shift and max_deviation have to be positive")
+        if self.min_deviation < 0.0 or self.min_conditioning < 0.0:
+            raise InputError("min_deviation and min_conditioning must not be negative")
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """How the observations of many pictures are refined."""
+
+    alignment: RefinementOptions = field(default_factory=RefinementOptions)
+    """How patches are aligned."""
+    rounds: int = 3
+    """Attempts for an observation: first against its track's reference, then against neighbours that were aligned."""
+    max_pixels: int = 1 << 27
+    """Pixels of the pictures kept in memory, 4 bytes each; at least two pictures are."""
 
 
 @dataclass(frozen=True, eq=False)

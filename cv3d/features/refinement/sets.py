@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from cv3d.compute import Compute
+from cv3d.features.refinement.course import Course
 from cv3d.features.refinement.linking import Links, link_matches
-from cv3d.features.refinement.observations import PictureCache, Pictures, Tasks, align_observations
-from cv3d.features.refinement.options import RefinementOptions
+from cv3d.features.refinement.observations import PictureCache, Pictures
+from cv3d.features.refinement.options import SetOptions
 from cv3d.features.refinement.pairs import Bools, Floats
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.local_affinity import two_view_affinities
@@ -40,18 +41,6 @@ class VerifiedPair:
     """(k, 2), inliers, as indices of keypoints of the first and of the second picture."""
     geometry: TwoView
     """What relates the pictures."""
-
-
-@dataclass(frozen=True)
-class SetOptions:
-    """How a set is refined."""
-
-    alignment: RefinementOptions = field(default_factory=RefinementOptions)
-    """How patches are aligned."""
-    rounds: int = 3
-    """Attempts for an observation: first against its track's reference, then against neighbours that were aligned."""
-    max_pixels: int = 1 << 27
-    """Pixels of the pictures kept in memory, 4 bytes each; at least two pictures are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +106,7 @@ def refine_set_keypoints(
     places = np.concatenate([np.zeros((0, 2)), *(np.asarray(points, dtype=np.float64) for points in keypoints)])
     graph = _Graph(links, np.concatenate([np.zeros((0, 2, 2)), *affinities])[links.kept])
     cache = PictureCache(pictures, compute, options.max_pixels)
-    state = _State(places, links.pictures(), graph.references())
+    state = Course(places, links.pictures(), graph.references())
 
     rows = np.flatnonzero((links.tracks >= 0) & ~state.is_reference)
     origins, chained = graph.chains(state.is_reference)
@@ -128,7 +117,15 @@ def refine_set_keypoints(
         if not len(rows):
             break
         state.align(rows, sources, warps, cache, compute, options.alignment, progress)
-    return state.result(links)
+    places, covariances, mask, held = state.result()
+    cuts = links.offsets[1:-1]
+    return SetRefinement(
+        tuple(np.split(places, cuts)),
+        tuple(np.split(covariances, cuts)),
+        tuple(np.split(mask, cuts)),
+        tuple(np.split(held, cuts)),
+        links,
+    )
 
 
 def _affinities(pair: VerifiedPair, keypoints: Sequence[Floats], cameras: Sequence[Camera | None] | None) -> Floats:
@@ -209,63 +206,3 @@ class _Graph:
                 chosen[end] = edge
         edges = np.array(list(chosen.values()), dtype=np.int64)
         return self.end[edges], self.start[edges], self.affinities[edges]
-
-
-class _State:
-    """Where all keypoints are, while they are refined."""
-
-    def __init__(self, places: Floats, pictures: Ints, is_reference: Bools) -> None:
-        self.start = places
-        self.places = places.copy()
-        self.pictures = pictures
-        self.is_reference = is_reference
-        self.mask = is_reference.copy()
-        self.covariances = np.where(is_reference[:, None, None], 0.0, np.full((len(places), 2, 2), np.nan))
-        self.tried: set[tuple[int, int]] = set()
-        self._shares: list[tuple[Ints, Floats]] = []
-
-    def align(
-        self,
-        rows: Ints,
-        sources: Ints,
-        affinities: Floats,
-        cache: PictureCache,
-        compute: Compute,
-        options: RefinementOptions,
-        progress: Progress,
-    ) -> None:
-        """Align keypoints `rows` to keypoints `sources` of other pictures."""
-        tasks = Tasks(self.pictures[sources], self.pictures[rows], self.places[sources], self.start[rows], affinities)
-        found = align_observations(tasks, cache, compute, options, progress)
-        self.tried |= set(zip(sources.tolist(), rows.tolist(), strict=True))
-        good = rows[found.mask]
-        self.places[good] = found.keypoints[found.mask]
-        self.mask[good] = True
-        # The noise is that of both patches; each has half of it, so that observations of a track are independent.
-        half, warps = 0.5 * found.covariance[found.mask], found.affinities[found.mask]
-        origin = sources[found.mask]
-        carried = warps @ self.covariances[origin] @ np.swapaxes(warps, 1, 2)
-        self.covariances[good] = half + np.where(self.is_reference[origin][:, None, None], 0.0, half + carried)
-        back = np.linalg.inv(warps)
-        first = self.is_reference[origin]
-        self._shares.append((origin[first], (back @ half @ np.swapaxes(back, 1, 2))[first]))
-
-    def result(self, links: Links) -> SetRefinement:
-        """Everything by picture. A reference that nothing was aligned to is not refined."""
-        origin = np.concatenate([share[0] for share in self._shares]) if self._shares else np.zeros(0, dtype=np.int64)
-        noise = np.concatenate([share[1] for share in self._shares]) if self._shares else np.zeros((0, 2, 2))
-        count = np.bincount(origin, minlength=len(self.places))
-        total = np.zeros((len(self.places), 2, 2))
-        np.add.at(total, origin, noise)
-        held = self.is_reference & (count > 0)
-        self.mask[self.is_reference & ~held] = False
-        self.covariances[self.is_reference] = np.nan
-        self.covariances[held] = total[held] / count[held][:, None, None]
-        cuts = links.offsets[1:-1]
-        return SetRefinement(
-            tuple(np.split(self.places, cuts)),
-            tuple(np.split(self.covariances, cuts)),
-            tuple(np.split(self.mask, cuts)),
-            tuple(np.split(held, cuts)),
-            links,
-        )
