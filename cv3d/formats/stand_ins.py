@@ -267,11 +267,10 @@ def _paraxial(sights: Sights) -> tuple[Tensor, Tensor]:
     # The stereographic coordinate 2 tan(theta / 2) is finite for every ray and equals x / z on the axis.
     m = 2.0 * rays[near, :2] / (1.0 + rays[near, 2:]).clamp(min=1e-6)
     lines = [
-        torch.linalg.lstsq(torch.stack([m[:, axis], torch.ones_like(m[:, 0])], -1), pixels[near, axis, None]).solution
-        for axis in (0, 1)
+        _least_squares(torch.stack([m[:, axis], torch.ones_like(m[:, 0])], -1), pixels[near, axis]) for axis in (0, 1)
     ]
-    focal = torch.stack([line[0, 0] for line in lines]).clamp(min=1.0)
-    return focal, torch.stack([line[1, 0] for line in lines])
+    focal = torch.stack([line[0] for line in lines]).clamp(min=1.0)
+    return focal, torch.stack([line[1] for line in lines])
 
 
 def _equidistant_shape(sights: Sights, focal: Tensor, centre: Tensor) -> list[float]:
@@ -280,5 +279,12 @@ def _equidistant_shape(sights: Sights, focal: Tensor, centre: Tensor) -> list[fl
     theta = torch.arctan2(rays[:, :2].norm(dim=-1), rays[:, 2])
     theta_d = ((pixels - centre) / focal).norm(dim=-1)
     powers = torch.stack([theta ** (2 * i + 3) for i in range(4)], -1)
-    solution: list[float] = torch.linalg.lstsq(powers, (theta_d - theta)[:, None]).solution[:, 0].tolist()
+    solution: list[float] = _least_squares(powers, theta_d - theta).tolist()
     return solution
+
+
+def _least_squares(design: Tensor, values: Tensor) -> Tensor:
+    """x (K,) that brings design (N, K) @ x closest to values (N,)."""
+    # The default driver, gelsy, does not give the same bits every time: they depend on where its workspace lies.
+    solution: Tensor = torch.linalg.lstsq(design, values[:, None], driver="gelsd").solution
+    return solution[:, 0]
