@@ -284,7 +284,7 @@ def _equidistant_shape(sights: Sights, focal: Tensor, centre: Tensor) -> list[fl
 
 
 def _least_squares(design: Tensor, values: Tensor) -> Tensor:
-    """x (K,) that brings design (N, K) @ x closest to values (N,)."""
+    """The vector (K,) that design (N, K) maps closest to values (N,)."""
     # The default driver, gelsy, does not give the same bits every time: they depend on where its workspace lies.
     solution: Tensor = torch.linalg.lstsq(design, values[:, None], driver="gelsd").solution
     return solution[:, 0]
