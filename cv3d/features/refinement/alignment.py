@@ -17,7 +17,7 @@ from cv3d.features.refinement.template import Template
 
 _SETTLED = 2e-3
 """Step below which a patch stays where it is, samples."""
-_LARGEST_STEP = 1.0
+_LARGEST_STEP = 2.0
 _LARGEST_CHANGE = 0.2
 _SMALLEST_SCALE = 1.0 / 64.0
 _FLOOR = 1e-6

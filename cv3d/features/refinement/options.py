@@ -17,9 +17,9 @@ class RefinementOptions:
     """Side of a patch in samples; odd. A sample is a pixel of the coarser of the two views."""
     window: float = 0.35
     """Standard deviation of the Gaussian weight of the samples, as a share of the side."""
-    iterations: int = 8
+    iterations: int = 5
     """Gauss-Newton steps of the translation; a patch stays where it is once its step is small."""
-    affine_iterations: int = 5
+    affine_iterations: int = 4
     """Steps of translation and affinity together after that; 0 keeps the affinity as it was given."""
     affine_deviation: float = 0.2
     """How far the entries of an affinity are off the given one, as a standard deviation; used where it is estimated."""

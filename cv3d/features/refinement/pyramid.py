@@ -29,6 +29,8 @@ class Pyramid:
     """(L, 2) float32, x and y in the plane of each level's first pixel."""
     extents: Tensor
     """(L, 2) float32, width and height of each level."""
+    scale: Tensor
+    """(2,) float32, what brings pixels of the plane to its sides at -1 and 1."""
     size: tuple[int, int]
     """Width and height of the picture, pixels."""
 
@@ -70,6 +72,7 @@ class Pyramid:
             plane,
             torch.tensor(corners, dtype=torch.float32).to(compute.device),
             torch.tensor(extents, dtype=torch.float32).to(compute.device),
+            torch.tensor((2.0 / plane.shape[-1], 2.0 / plane.shape[-2]), dtype=torch.float32).to(compute.device),
             (width, height),
         )
 
@@ -90,12 +93,12 @@ class Pyramid:
             (n, m) float32. What lies outside of the picture means nothing, see :meth:`contains`.
         """
         shrink = torch.exp2(-levels.float())[:, None]
-        height, width = self.plane.shape[-2:]
-        scale = torch.tensor((2.0 / width, 2.0 / height)).to(self.plane.device)
-        first = (((centres + 0.5) * shrink + self.offsets[levels]) * scale - 1.0)[:, None]
-        spread = offsets.expand(len(centres), -1, -1)
-        grid = torch.baddbmm(first, spread, (warps * (shrink * scale)[..., None]).mT)
-        return functional.grid_sample(self.plane, grid[None], mode="bicubic", align_corners=False)[0, 0]
+        first = (((centres + 0.5) * shrink + self.offsets[levels]) * self.scale - 1.0)[..., None]
+        spread = offsets.T.expand(len(centres), -1, -1)
+        # Coordinate by coordinate, since products with two columns take as long as the sampling itself; then in the
+        # usual order, since kernels on Metal have been wrong about others.
+        grid = torch.baddbmm(first, warps * (shrink * self.scale)[..., None], spread)
+        return functional.grid_sample(self.plane, grid.mT[None].contiguous(), mode="bicubic", align_corners=False)[0, 0]
 
     def contains(self, centres: Tensor, warps: Tensor, reach: float, levels: Tensor) -> Tensor:
         """(n,) bool, whether a patch that goes `reach` offsets to each side lies inside the picture."""
