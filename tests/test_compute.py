@@ -67,3 +67,12 @@ def test_the_metal_fallback_is_never_switched_on_behind_ones_back(monkeypatch: p
 def test_the_policy_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Compute.choose("cpu").dtype = torch.float64  # type: ignore[misc]
+
+
+def test_half_precision_has_to_be_asked_for() -> None:
+    assert Compute.choose("cpu").dtype is torch.float32
+    half = Compute.choose("cpu", precision="float16")
+    assert half.dtype is torch.float16
+    assert half.solver_dtype is torch.float64
+    with pytest.raises(DeviceError, match="float16"):
+        Compute.choose("cpu", precision="half")
