@@ -182,7 +182,14 @@ def _point_covariances(  # noqa: PLR0912
     for p in range(len(free)):
         if not free[p]:
             continue
-        i0, l10, i1, l20, l21, i2 = factors[p]
+        i0, l10, i1, l20, l21, i2 = (
+            factors[p, 0],
+            factors[p, 1],
+            factors[p, 2],
+            factors[p, 3],
+            factors[p, 4],
+            factors[p, 5],
+        )
         if i0 == 0.0:
             for i in range(3):
                 for j in range(3):
@@ -205,7 +212,7 @@ def _point_covariances(  # noqa: PLR0912
         moves, at = np.zeros((3, size)), np.empty(size, np.intp)
         k = 0
         for s in range(first, last):
-            offset, width, begin = slots[s]
+            offset, width, begin = slots[s, 0], slots[s, 1], slots[s, 2]
             for i in range(width):
                 at[k] = offset + i
                 for a in range(3):

@@ -265,42 +265,44 @@ def accumulate(
             pose_width, own_width = blocks[v, 1], blocks[v, 3]
             low = 0 if pose_width > 0 else POSE
             high = wide if own_width > 0 or pose_width > POSE else POSE
-            hessian, gradient = of_views[v], view_gradients[v]
-            slot = observation_slots[k, 0]
-            own_slot = observation_slots[k, 1]
-            for r in range(rows):
-                row, e = by_columns[k, r], residuals[k, r]
+            slot, own_slot = observation_slots[k, 0], observation_slots[k, 1]
+            # Rows in pairs, so that every sum is loaded and stored once for both: the pixel's, then the depth's.
+            for r in range(0, rows, 2):
+                q = r + 1 if r + 1 < rows else r
+                both = 1.0 if q > r else 0.0
+                e0, e1 = residuals[k, r], both * residuals[k, q]
                 for i in range(low, high):
-                    g = row[i]
-                    gradient[i] += g * e
-                    line = hessian[i]
+                    g0, g1 = by_columns[k, r, i], both * by_columns[k, q, i]
+                    view_gradients[v, i] += g0 * e0 + g1 * e1
                     for j in range(low, i + 1):
-                        line[j] += g * row[j]
-                if free:
-                    a, b, c = by_point[k, r, 0], by_point[k, r, 1], by_point[k, r, 2]
-                    of_points[p, 0] += a * a
-                    of_points[p, 1] += b * a
-                    of_points[p, 2] += b * b
-                    of_points[p, 3] += c * a
-                    of_points[p, 4] += c * b
-                    of_points[p, 5] += c * c
-                    point_gradients[p, 0] += a * e
-                    point_gradients[p, 1] += b * e
-                    point_gradients[p, 2] += c * e
-                    if slot >= 0:
-                        at = slots[slot, 2]
-                        for i in range(pose_width):
-                            g = row[i]
-                            coupling[at + i] += a * g
-                            coupling[at + pose_width + i] += b * g
-                            coupling[at + 2 * pose_width + i] += c * g
-                    if own_slot >= 0:
-                        at = slots[own_slot, 2]
-                        for i in range(own_width):
-                            g = row[POSE + i]
-                            coupling[at + i] += a * g
-                            coupling[at + own_width + i] += b * g
-                            coupling[at + 2 * own_width + i] += c * g
+                        of_views[v, i, j] += g0 * by_columns[k, r, j] + g1 * by_columns[k, q, j]
+                if not free:
+                    continue
+                a0, b0, c0 = by_point[k, r, 0], by_point[k, r, 1], by_point[k, r, 2]
+                a1, b1, c1 = both * by_point[k, q, 0], both * by_point[k, q, 1], both * by_point[k, q, 2]
+                of_points[p, 0] += a0 * a0 + a1 * a1
+                of_points[p, 1] += b0 * a0 + b1 * a1
+                of_points[p, 2] += b0 * b0 + b1 * b1
+                of_points[p, 3] += c0 * a0 + c1 * a1
+                of_points[p, 4] += c0 * b0 + c1 * b1
+                of_points[p, 5] += c0 * c0 + c1 * c1
+                point_gradients[p, 0] += a0 * e0 + a1 * e1
+                point_gradients[p, 1] += b0 * e0 + b1 * e1
+                point_gradients[p, 2] += c0 * e0 + c1 * e1
+                if slot >= 0:
+                    at = slots[slot, 2]
+                    for i in range(pose_width):
+                        g0, g1 = by_columns[k, r, i], by_columns[k, q, i]
+                        coupling[at + i] += a0 * g0 + a1 * g1
+                        coupling[at + pose_width + i] += b0 * g0 + b1 * g1
+                        coupling[at + 2 * pose_width + i] += c0 * g0 + c1 * g1
+                if own_slot >= 0:
+                    at = slots[own_slot, 2]
+                    for i in range(own_width):
+                        g0, g1 = by_columns[k, r, POSE + i], by_columns[k, q, POSE + i]
+                        coupling[at + i] += a0 * g0 + a1 * g1
+                        coupling[at + own_width + i] += b0 * g0 + b1 * g1
+                        coupling[at + 2 * own_width + i] += c0 * g0 + c1 * g1
 
 
 @njit(cache=True, nogil=True)

@@ -19,6 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.intp]
 Bools: TypeAlias = NDArray[np.bool_]
 
+_0, _1, _2, _3, _4 = (np.uintp(i) for i in range(5))
 _FAST = {"contract", "reassoc", "nsz"}
 FLOOR = 1e-9
 """Least damping of a coordinate over that of the point's largest one."""
@@ -85,6 +86,60 @@ def factor_points(
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
+def _subtract(scratch: Floats, y: int, width: int, z: int, other: int, band: Floats, at: int, stride: int) -> None:
+    """Subtract Y^T Z, Y (3, width) and Z (3, other), from the block whose columns begin at `at + j * stride`.
+
+    Four rows at a time stay in registers while the columns pass by: blocks are too narrow for the compiler to do that.
+    Indices are unsigned, because numba tests signed ones for counting from the end.
+    """
+    rows, columns, step = np.uintp(width), np.uintp(other), np.uintp(stride)
+    first, left, right = np.uintp(at), np.uintp(y), np.uintp(z)
+    i = _0
+    while i + _3 < rows:
+        m = left + i
+        a0, a1, a2, a3 = scratch[m], scratch[m + _1], scratch[m + _2], scratch[m + _3]
+        m += rows
+        b0, b1, b2, b3 = scratch[m], scratch[m + _1], scratch[m + _2], scratch[m + _3]
+        m += rows
+        c0, c1, c2, c3 = scratch[m], scratch[m + _1], scratch[m + _2], scratch[m + _3]
+        to, n = first + i, right
+        for _ in range(other):
+            z0, z1, z2 = scratch[n], scratch[n + columns], scratch[n + columns + columns]
+            t0 = band[to] - (a0 * z0 + b0 * z1 + c0 * z2)
+            t1 = band[to + _1] - (a1 * z0 + b1 * z1 + c1 * z2)
+            t2 = band[to + _2] - (a2 * z0 + b2 * z1 + c2 * z2)
+            t3 = band[to + _3] - (a3 * z0 + b3 * z1 + c3 * z2)
+            band[to], band[to + _1], band[to + _2], band[to + _3] = t0, t1, t2, t3
+            to += step
+            n += _1
+        i += _4
+    if i + _1 < rows:
+        m = left + i
+        a0, a1 = scratch[m], scratch[m + _1]
+        m += rows
+        b0, b1 = scratch[m], scratch[m + _1]
+        m += rows
+        c0, c1 = scratch[m], scratch[m + _1]
+        to, n = first + i, right
+        for _ in range(other):
+            z0, z1, z2 = scratch[n], scratch[n + columns], scratch[n + columns + columns]
+            t0 = band[to] - (a0 * z0 + b0 * z1 + c0 * z2)
+            t1 = band[to + _1] - (a1 * z0 + b1 * z1 + c1 * z2)
+            band[to], band[to + _1] = t0, t1
+            to += step
+            n += _1
+        i += _2
+    if i < rows:
+        m = left + i
+        a0, b0, c0 = scratch[m], scratch[m + rows], scratch[m + rows + rows]
+        to, n = first + i, right
+        for _ in range(other):
+            band[to] -= a0 * scratch[n] + b0 * scratch[n + columns] + c0 * scratch[n + columns + columns]
+            to += step
+            n += _1
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def eliminate(
     first: int,
     last: int,
@@ -129,14 +184,23 @@ def eliminate(
             final = slot_start[p + 1] - 1
             widest = max(widest, slots[final, 2] + 3 * slots[final, 1] - begin)
     scratch = np.empty(widest)
+    # In a dense matrix what is written above the diagonal is never read; in a band it would be another entry.
+    dense = stride == border
     for p in range(first, last):
         if not free[p] or slot_start[p + 1] == slot_start[p]:
             continue
-        i0, l10, i1, l20, l21, i2 = factors[p]
-        g0, g1, g2 = solved[p]
+        i0, l10, i1, l20, l21, i2 = (
+            factors[p, 0],
+            factors[p, 1],
+            factors[p, 2],
+            factors[p, 3],
+            factors[p, 4],
+            factors[p, 5],
+        )
+        g0, g1, g2 = solved[p, 0], solved[p, 1], solved[p, 2]
         begin = slots[slot_start[p], 2]
         for s in range(slot_start[p], slot_start[p + 1]):
-            offset, width, at = slots[s]
+            offset, width, at = slots[s, 0], slots[s, 1], slots[s, 2]
             y = at - begin
             for i in range(width):
                 y0 = coupling[at + i] * i0
@@ -145,22 +209,21 @@ def eliminate(
                 scratch[y + i], scratch[y + width + i], scratch[y + 2 * width + i] = y0, y1, y2
                 right[offset + i] -= y0 * g0 + y1 * g1 + y2 * g2
             for t in range(slot_start[p], s + 1):
-                of, other, from_ = slots[t]
+                of, other, from_ = slots[t, 0], slots[t, 1], slots[t, 2]
                 z = from_ - begin
+                if offset < border and (s > t or dense):
+                    _subtract(scratch, y, width, z, other, band, of * stride + offset, stride)
+                    continue
                 for j in range(other):
                     z0, z1, z2 = scratch[z + j], scratch[z + other + j], scratch[z + 2 * other + j]
-                    low = j if s == t else 0
-                    if offset < border:
-                        target = band[(of + j) * stride + offset : (of + j) * stride + offset + width]
-                    elif of < border:
-                        target = side[of + j, offset - border : offset - border + width]
-                    else:
-                        target = corner[of - border + j, offset - border : offset - border + width]
-                    y0s = scratch[y : y + width]
-                    y1s = scratch[y + width : y + 2 * width]
-                    y2s = scratch[y + 2 * width : y + 3 * width]
-                    for i in range(low, width):
-                        target[i] -= y0s[i] * z0 + y1s[i] * z1 + y2s[i] * z2
+                    for i in range(j if s == t else 0, width):
+                        taken = scratch[y + i] * z0 + scratch[y + width + i] * z1 + scratch[y + 2 * width + i] * z2
+                        if offset < border:
+                            band[(of + j) * stride + offset + i] -= taken
+                        elif of < border:
+                            side[of + j, offset - border + i] -= taken
+                        else:
+                            corner[of - border + j, offset - border + i] -= taken
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
@@ -180,10 +243,17 @@ def back_substitute(
     for p in range(first, last):
         if not free[p]:
             continue
-        i0, l10, i1, l20, l21, i2 = factors[p]
+        i0, l10, i1, l20, l21, i2 = (
+            factors[p, 0],
+            factors[p, 1],
+            factors[p, 2],
+            factors[p, 3],
+            factors[p, 4],
+            factors[p, 5],
+        )
         w0 = w1 = w2 = 0.0
         for s in range(slot_start[p], slot_start[p + 1]):
-            offset, width, at = slots[s]
+            offset, width, at = slots[s, 0], slots[s, 1], slots[s, 2]
             for i in range(width):
                 x = step[offset + i]
                 w0 += coupling[at + i] * x
@@ -215,10 +285,17 @@ def multiply_points(
     for p in range(first, last):
         if not free[p]:
             continue
-        i0, l10, i1, l20, l21, i2 = factors[p]
+        i0, l10, i1, l20, l21, i2 = (
+            factors[p, 0],
+            factors[p, 1],
+            factors[p, 2],
+            factors[p, 3],
+            factors[p, 4],
+            factors[p, 5],
+        )
         w0 = w1 = w2 = 0.0
         for s in range(slot_start[p], slot_start[p + 1]):
-            offset, width, at = slots[s]
+            offset, width, at = slots[s, 0], slots[s, 1], slots[s, 2]
             for i in range(width):
                 x = vector[offset + i]
                 w0 += coupling[at + i] * x
@@ -231,7 +308,7 @@ def multiply_points(
         x1 = (y1 - l21 * x2) * i1
         x0 = (y0 - l10 * x1 - l20 * x2) * i0
         for s in range(slot_start[p], slot_start[p + 1]):
-            offset, width, at = slots[s]
+            offset, width, at = slots[s, 0], slots[s, 1], slots[s, 2]
             for i in range(width):
                 out[offset + i] -= (
                     coupling[at + i] * x0 + coupling[at + width + i] * x1 + coupling[at + 2 * width + i] * x2
@@ -270,10 +347,17 @@ def diagonal_blocks(
     for p in range(first, last):
         if not free[p]:
             continue
-        i0, l10, i1, l20, l21, i2 = factors[p]
-        g0, g1, g2 = solved[p]
+        i0, l10, i1, l20, l21, i2 = (
+            factors[p, 0],
+            factors[p, 1],
+            factors[p, 2],
+            factors[p, 3],
+            factors[p, 4],
+            factors[p, 5],
+        )
+        g0, g1, g2 = solved[p, 0], solved[p, 1], solved[p, 2]
         for s in range(slot_start[p], slot_start[p + 1]):
-            offset, width, at = slots[s]
+            offset, width, at = slots[s, 0], slots[s, 1], slots[s, 2]
             y = np.empty((width, 3))
             for i in range(width):
                 y[i, 0] = coupling[at + i] * i0
@@ -301,7 +385,7 @@ def scatter_views(
     """Add the views' own normal equations to the system of :func:`eliminate`, and to its gradient (n,)."""
     place = np.empty(of_views.shape[1], np.intp)
     for v in range(len(of_views)):
-        offset, width, own_offset, own_width = blocks[v]
+        offset, width, own_offset, own_width = blocks[v, 0], blocks[v, 1], blocks[v, 2], blocks[v, 3]
         for i in range(len(place)):
             place[i] = -1
         for i in range(width):
@@ -330,7 +414,7 @@ def multiply_views(of_views: Floats, blocks: Ints, vector: Floats, out: Floats) 
     """Add the product of the views' own normal equations with `vector` to `out`, both (n,)."""
     place = np.empty(of_views.shape[1], np.intp)
     for v in range(len(of_views)):
-        offset, width, own_offset, own_width = blocks[v]
+        offset, width, own_offset, own_width = blocks[v, 0], blocks[v, 1], blocks[v, 2], blocks[v, 3]
         for i in range(len(place)):
             place[i] = -1
         for i in range(width):
