@@ -1,22 +1,30 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from kornia import feature as kornia_feature
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cv3d.compute import Compute
 from cv3d.errors import InputError, UsageError
 from cv3d.features import weights
 from cv3d.features.extractors import fused
+from cv3d.features.extractors.aliked import Aliked, AlikedOptions
 from cv3d.features.extractors.base import Extractor, ExtractorOptions, Features, strict_maxima, strongest
+from cv3d.features.extractors.disk import Disk, DiskOptions
 from cv3d.features.extractors.registry import EXTRACTORS, create_extractor
 from cv3d.features.extractors.sampling import sample_cubic
+from cv3d.features.extractors.sift import Sift, SiftOptions
 from cv3d.features.extractors.xfeat import XFeat, XFeatOptions
 from cv3d.features.matchers.mutual import MutualNearest, MutualOptions
 from cv3d.features.matchers.refined import MutualRefined
+from cv3d.media.decode import decode_rgb
 
 
 @pytest.fixture(scope="module", params=list(EXTRACTORS))
@@ -209,3 +217,95 @@ def test_features_can_be_stacked_and_taken_apart(compute: Compute, small: Tensor
     assert torch.equal(again.keypoints[0], many.keypoints[0])
     assert torch.equal(again[1:2].resized(64).descriptors, few.descriptors)
     assert MutualNearest(MutualOptions(0.9)).match(again, again).scores.shape == (3, 128)
+
+
+@pytest.mark.parametrize("name", ["aliked", "disk"])
+def test_large_pictures_are_made_smaller_and_keypoints_carried_back(
+    name: str, compute: Compute, frames: Tensor
+) -> None:
+    if not all(weights.is_here(weight) for weight in EXTRACTORS[name].weights):
+        pytest.skip(f"the weights of {name} are not installed")
+    limited: Extractor
+    if name == "aliked":
+        limited = Aliked(compute, AlikedOptions(200, max_side=320))
+    else:
+        limited = Disk(compute, DiskOptions(200, max_side=320))
+    large = limited.extract(frames[:1])
+    halved = torch.nn.functional.interpolate(frames[:1], (240, 320), mode="bilinear", antialias=True)
+    small = create_extractor(name, compute, ExtractorOptions(200)).extract(halved)
+    assert small.scales is None
+    assert large.scales is not None
+    assert large.image_size.tolist() == [[640.0, 480.0]]
+    assert (large.scales[large.mask] == 2.0).all()
+    torch.testing.assert_close(large.keypoints[large.mask], 2.0 * small.keypoints[small.mask] + 0.5)
+    assert_sound(large, limited, 480, 640)
+
+
+@pytest.mark.parametrize("options", [AlikedOptions, DiskOptions])
+def test_a_limit_too_small_to_find_anything_in_is_refused(options: type[AlikedOptions | DiskOptions]) -> None:
+    with pytest.raises(InputError, match="64 pixels"):
+        options(max_side=32)
+
+
+def test_sift_finds_in_tiles_what_it_finds_in_the_whole(compute: Compute, frames: Tensor) -> None:
+    wide = torch.cat((frames[0], frames[1]), -1)[None, :, :400]
+    whole = Sift(compute, SiftOptions(600)).extract(wide)
+    tiled = Sift(compute, SiftOptions(600, tile=1024)).extract(wide)
+    near = torch.cdist(whole.keypoints, tiled.keypoints, compute_mode="donot_use_mm_for_euclid_dist") < 0.01
+    alike = (whole.descriptors @ tiled.descriptors.transpose(1, 2)) > 0.99
+    assert (near & alike).any(2)[whole.mask].float().mean() > 0.98
+    with pytest.raises(InputError, match="tile"):
+        SiftOptions(tile=1000)
+
+
+def encoded(array: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    done, content = cv2.imencode(".png", array)
+    assert done
+    return content.tobytes()
+
+
+def test_files_of_any_kind_have_the_same_keypoints(extractor: Extractor, small: Tensor) -> None:
+    bgr = (small[0, :, 20:116, 30:158].permute(1, 2, 0).numpy()[..., ::-1] * 255.0).round().astype(np.uint8)
+    deep = bgr.astype(np.uint16) * 257
+    opaque = np.dstack((bgr, np.full(bgr.shape[:2], 255, np.uint8)))
+    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    found = []
+    for array in (bgr, deep, opaque, grey, grey.astype(np.uint16) * 257):
+        pixels = decode_rgb(encoded(array), "a.png").array.copy()
+        found.append(extractor.extract(torch.from_numpy(pixels).permute(2, 0, 1)[None]))
+    for one, other in ((0, 1), (0, 2), (3, 4)):
+        assert torch.equal(found[one].keypoints, found[other].keypoints)
+    assert found[3].counts() > 20
+
+
+HUGE = """
+import resource, sys, torch
+torch.set_num_threads(1)
+from cv3d.compute import Compute
+from cv3d.features.extractors.base import ExtractorOptions
+from cv3d.features.extractors.registry import create_extractor
+
+extractor = create_extractor(sys.argv[1], Compute.choose("cpu"), ExtractorOptions(2048))
+cells = torch.randint(0, 255, (1, 1, 350, 500), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+picture = cells.repeat_interleave(24, 2).repeat_interleave(24, 3)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+features = extractor.extract(picture)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+spread = features.keypoints[features.mask].std(0)
+print(int(features.counts()), (after - before) / 1e6, *spread.tolist())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "gigabytes"), [("xfeat", 1.0), ("sift", 2.0), ("aliked", 6.0)])
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is Linux's")
+def test_a_hundred_megapixels_need_bounded_memory(name: str, gigabytes: float) -> None:
+    if not all(weights.is_here(weight) for weight in EXTRACTORS[name].weights):
+        pytest.skip(f"the weights of {name} are not installed")
+    answer = subprocess.run([sys.executable, "-c", HUGE, name], capture_output=True, text=True, check=True)
+    count, grown, *spread = (float(part) for part in answer.stdout.split())
+    assert count == 2048
+    assert grown < gigabytes
+    # They come from the whole picture, 12000 x 8400.
+    assert spread[0] > 2000.0
+    assert spread[1] > 1500.0

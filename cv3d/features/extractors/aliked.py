@@ -1,10 +1,13 @@
 """ALIKED keypoints and descriptors (Zhao et al., "ALIKED: A lighter keypoint and descriptor extraction network", 2023).
 
-The maps are kornia's; detection and description are written for a fixed number of keypoints, on the device.
+The maps are kornia's; detection and description are written for a fixed number of keypoints, on the device. A large
+picture is made smaller first, since the network's places of description reach as far as a quarter of the picture and
+tiles would change them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,11 +25,25 @@ from cv3d.features.extractors.base import (
     strict_maxima,
     strongest,
 )
+from cv3d.features.extractors.scaling import carried_back, check_max_side, within
 
 DETECTION_THRESHOLD = 0.2
 """The authors' threshold on the score map."""
 _RADIUS = 2
 _TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True)
+class AlikedOptions(ExtractorOptions):
+    """How ALIKED runs."""
+
+    max_side: int = 1600
+    """A picture with a longer side, pixels, is made smaller; its keypoints are those of the original all the same.
+    1.6 GB per million pixels in float32, so at most about 4 GB."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_max_side(self.max_side)
 
 
 class Aliked:
@@ -35,14 +52,14 @@ class Aliked:
     name = "aliked"
     descriptor_size = 128
 
-    def __init__(self, compute: Compute, options: ExtractorOptions | None = None) -> None:
+    def __init__(self, compute: Compute, options: AlikedOptions | None = None) -> None:
         """Load the network onto the device of `compute`, in its floating-point type.
 
         Raises:
             DependencyError: the weights are not here.
             FormatError: the file of weights is not the published one.
         """
-        self.options = options or ExtractorOptions()
+        self.options = options or AlikedOptions()
         self._compute = compute
         asked = self.options.detection_threshold
         self._threshold = DETECTION_THRESHOLD if asked is None else asked
@@ -69,10 +86,10 @@ class Aliked:
             InputError: the tensor has another shape or type.
         """
         images = checked_images(images)
-        size = sizes_of(images)
-        scale = 1.0 / 255.0 if images.dtype == torch.uint8 else 1.0
-        images = (images.float() * scale).expand(-1, 3, -1, -1)
-        height, width = images.shape[-2:]
+        size, original = sizes_of(images), images.shape
+        images = within(images, self.options.max_side).expand(-1, 3, -1, -1)
+        seen = images.shape
+        height, width = seen[-2:]
         short_h, short_w = max(2 * _RADIUS + 2 - height, 0), max(2 * _RADIUS + 2 - width, 0)
         images = functional.pad(images, (0, short_w, 0, short_h), mode="replicate")
         features, score_map = self._network.extract_dense_map(images.to(self._compute.dtype))
@@ -88,12 +105,14 @@ class Aliked:
         mask = values > 0
         descriptors = self._describe(features, keypoints)
         strength = _sample(scores[:, None], keypoints)[..., 0]
+        keypoints, scales = carried_back(keypoints, seen, original)
         return Features(
             keypoints * mask[..., None],
             (descriptors * mask[..., None]).to(self._compute.dtype),
             strength * mask,
             mask,
             size,
+            None if scales is None else scales * mask,
         )
 
     def _describe(self, features: Tensor, keypoints: Tensor) -> Tensor:

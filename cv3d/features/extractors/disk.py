@@ -1,6 +1,12 @@
-"""DISK keypoints and descriptors (Tyszkiewicz et al., "DISK: Learning local features with policy gradient", 2020)."""
+"""DISK keypoints and descriptors (Tyszkiewicz et al., "DISK: Learning local features with policy gradient", 2020).
+
+A large picture is made smaller first: the network normalises by statistics of the whole picture at every layer, which
+tiles would change.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from kornia import feature
@@ -17,11 +23,25 @@ from cv3d.features.extractors.base import (
     strict_maxima,
     strongest,
 )
+from cv3d.features.extractors.scaling import carried_back, check_max_side, within
 
 DETECTION_THRESHOLD = 0.0
 """The authors' threshold on the heat map, a logit."""
 _RADIUS = 2
 _STRIDE = 16
+
+
+@dataclass(frozen=True)
+class DiskOptions(ExtractorOptions):
+    """How DISK runs."""
+
+    max_side: int = 1600
+    """A picture with a longer side, pixels, is made smaller; its keypoints are those of the original all the same.
+    2.1 GB per million pixels in float32, so at most about 5.5 GB."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_max_side(self.max_side)
 
 
 class Disk:
@@ -30,14 +50,14 @@ class Disk:
     name = "disk"
     descriptor_size = 128
 
-    def __init__(self, compute: Compute, options: ExtractorOptions | None = None) -> None:
+    def __init__(self, compute: Compute, options: DiskOptions | None = None) -> None:
         """Load the network onto the device of `compute`, in its floating-point type.
 
         Raises:
             DependencyError: the weights are not here.
             FormatError: the file of weights is not the published one.
         """
-        self.options = options or ExtractorOptions()
+        self.options = options or DiskOptions()
         self._compute = compute
         asked = self.options.detection_threshold
         self._threshold = max(DETECTION_THRESHOLD if asked is None else asked, 0.0)
@@ -64,10 +84,10 @@ class Disk:
             InputError: the tensor has another shape or type.
         """
         images = checked_images(images)
-        size = sizes_of(images)
-        height, width = images.shape[-2:]
-        scale = 1.0 / 255.0 if images.dtype == torch.uint8 else 1.0
-        images = (images.float() * scale).expand(-1, 3, -1, -1)
+        size, original = sizes_of(images), images.shape
+        images = within(images, self.options.max_side).expand(-1, 3, -1, -1)
+        seen = images.shape
+        height, width = seen[-2:]
         # The instance norms of its deepest layer need more than one cell there.
         padded_h, padded_w = (max(-(-n // _STRIDE), 2) * _STRIDE for n in (height, width))
         images = functional.pad(images, (0, padded_w - width, 0, padded_h - height))
@@ -81,11 +101,12 @@ class Disk:
         mask = scores > 0
         cells = (y * padded_w + x)[:, None].expand(-1, dense.shape[1], -1)
         descriptors = functional.normalize(dense.flatten(2).gather(2, cells).transpose(1, 2).float(), dim=-1)
-        keypoints = torch.stack((x, y), -1).float()
+        keypoints, scales = carried_back(torch.stack((x, y), -1).float(), seen, original)
         return Features(
             keypoints * mask[..., None],
             (descriptors * mask[..., None]).to(self._compute.dtype),
             scores,
             mask,
             size,
+            None if scales is None else scales * mask,
         )

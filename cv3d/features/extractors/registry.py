@@ -37,21 +37,21 @@ def _xfeat_dense(compute: Compute, options: ExtractorOptions) -> Extractor:
 
 
 def _aliked(compute: Compute, options: ExtractorOptions) -> Extractor:
-    from cv3d.features.extractors.aliked import Aliked
+    from cv3d.features.extractors.aliked import Aliked, AlikedOptions
 
-    return Aliked(compute, options)
+    return Aliked(compute, AlikedOptions(options.max_keypoints, options.detection_threshold))
 
 
 def _disk(compute: Compute, options: ExtractorOptions) -> Extractor:
-    from cv3d.features.extractors.disk import Disk
+    from cv3d.features.extractors.disk import Disk, DiskOptions
 
-    return Disk(compute, options)
+    return Disk(compute, DiskOptions(options.max_keypoints, options.detection_threshold))
 
 
 def _sift(compute: Compute, options: ExtractorOptions) -> Extractor:
-    from cv3d.features.extractors.sift import Sift
+    from cv3d.features.extractors.sift import Sift, SiftOptions
 
-    return Sift(compute, options)
+    return Sift(compute, SiftOptions(options.max_keypoints, options.detection_threshold))
 
 
 EXTRACTORS: Mapping[str, ExtractorEntry] = {
