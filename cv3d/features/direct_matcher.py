@@ -10,7 +10,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from cv3d.compute import Compute
 from cv3d.errors import InputError
 from cv3d.features.extractors.base import Extractor, Features
 from cv3d.features.matchers.base import Matcher
-from cv3d.media.trimming import inside_border
+from cv3d.features.preparing import prepare
 
 Floats = NDArray[np.float64]
 
@@ -129,32 +128,9 @@ class DirectMatcher:
 
     def _extract(self, pixels: NDArray[np.uint8]) -> _Extracted:
         height, width = pixels.shape[:2]
-        origin = np.zeros(2)
-        if self.options.trims_border:
-            frame = inside_border(pixels)
-            pixels, origin = frame.of(pixels), np.array([frame.left, frame.top], dtype=np.float64)
-        pixels, scale = shrunk(pixels, self.options.max_side)
-        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self._compute.device)
+        prepared = prepare(pixels, self.options.max_side, trims_border=self.options.trims_border)
+        # Decoders may hand out read-only pixels, which torch refuses to share.
+        image = torch.tensor(prepared.pixels).permute(2, 0, 1)[None].to(self._compute.device)
         features = self._extractor.extract(image)
-        # Resizing keeps the picture's corner in place, half a pixel off the centre of the first pixel.
-        points = (features.keypoints[0].double().cpu().numpy() + 0.5) / scale - 0.5 + origin
+        points = prepared.as_read(features.keypoints[0].double().cpu().numpy())
         return _Extracted(features, points, (width, height))
-
-
-def shrunk(pixels: NDArray[np.uint8], max_side: int | None) -> tuple[NDArray[np.uint8], Floats]:
-    """A picture no larger than asked for.
-
-    Args:
-        pixels: (H, W, C).
-        max_side: longest side, pixels; None takes it as it is.
-
-    Returns:
-        The picture, and new over old width and height, (2,), which rounding may make differ.
-    """
-    height, width = pixels.shape[:2]
-    if max_side is None or max(height, width) <= max_side:
-        return pixels, np.ones(2)
-    factor = max_side / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return small, np.array([size[0] / width, size[1] / height])

@@ -6,7 +6,7 @@ import sqlite3
 
 from cv3d.formats import colmap_database as colmap
 
-GEOMETRIES = ("two_view_geometries", "cv3d_two_views")
+GEOMETRIES = ("two_view_geometries", "cv3d_two_views", "cv3d_first_looks")
 """Tables of what depends on matches and on cameras."""
 _MATCHES = ("matches", "cv3d_matches")
 
@@ -39,7 +39,7 @@ def leave_frame(database: sqlite3.Connection, image_id: int) -> None:
 def forget_features(database: sqlite3.Connection, image_id: int) -> None:
     """Delete a picture's features and what was computed from them."""
     had = database.execute("SELECT 1 FROM keypoints WHERE image_id = ?", (image_id,)).fetchone()
-    for table in ("keypoints", "descriptors", "cv3d_descriptors", "cv3d_features"):
+    for table in ("keypoints", "descriptors", "cv3d_descriptors", "cv3d_features", "cv3d_detected"):
         database.execute(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))
     if had is not None:
         forget_pairs(database, image_id, (*_MATCHES, *GEOMETRIES))

@@ -54,6 +54,18 @@ _TABLES = (
         alternative BLOB,
         covariance BLOB,
         figures TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS cv3d_first_looks (
+        pair_id INTEGER PRIMARY KEY NOT NULL,
+        config TEXT NOT NULL,
+        inlier_count INTEGER NOT NULL,
+        verified INTEGER NOT NULL,
+        promise REAL,
+        decision TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS cv3d_detected (
+        image_id INTEGER PRIMARY KEY NOT NULL REFERENCES images(image_id) ON DELETE CASCADE,
+        rows INTEGER NOT NULL,
+        data BLOB NOT NULL)""",
+    "CREATE TABLE IF NOT EXISTS cv3d_marks (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
 )
 
 

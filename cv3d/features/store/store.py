@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cv3d.errors import InputError
 from cv3d.features.store import schema, verdicts
 from cv3d.features.store.connection import Connection
+from cv3d.features.store.notes import Notes
 from cv3d.features.store.records import PairMatches, PictureFeatures, StoreCounts
 from cv3d.features.store.rows import (
     GEOMETRIES,
@@ -95,6 +96,11 @@ class FeatureStore:
     def path(self) -> Path:
         """The file."""
         return self._connection.path
+
+    @property
+    def notes(self) -> Notes:
+        """What matching a set keeps beside COLMAP's tables."""
+        return Notes(self._connection)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -1,0 +1,191 @@
+"""The features of a set of pictures, into the store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.compute import Compute
+from cv3d.errors import FormatError, PictureError
+from cv3d.features.extractors.base import Extractor
+from cv3d.features.matching.extraction import build_extractor, extract_picture
+from cv3d.features.matching.options import MatchOptions
+from cv3d.features.store import FeatureStore, PictureFeatures, config_text, unpad
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.media.picture import Picture
+from cv3d.media.pipeline import in_background
+from cv3d.media.sized_views import camera_at
+from cv3d.progress import Progress
+
+STAGE = "extract features"
+
+
+@dataclass(frozen=True)
+class SetCameras:
+    """What is known of the cameras of a set."""
+
+    camera: Camera | None = None
+    """Of all pictures; it may be calibrated at another size of the same shape."""
+    is_shared: bool = True
+    """Whether unknown cameras of pictures of one size count as one camera."""
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A picture of the set after extraction."""
+
+    picture: Picture
+    image_id: int | None
+    """None where it could not be read."""
+    camera: Camera | None
+    """Fitting its size, where it is known."""
+    size: tuple[int, int] | None
+    keypoints: int
+    reason: str
+
+
+@dataclass
+class _Cameras:
+    """Cameras of the store by the size of their pictures."""
+
+    store: FeatureStore
+    known: SetCameras
+    progress: Progress
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def of(self, picture: Picture, size: tuple[int, int]) -> tuple[int, Camera | None]:
+        """The id in the store, and the camera where it is known.
+
+        Raises:
+            PictureError: the picture has another shape than the camera's.
+        """
+        camera = None if self.known.camera is None else camera_at(self.known.camera, *size, picture.name)
+        label = f"{size[0]}x{size[1]}" + ("" if camera or self.known.is_shared else f" {picture.name}")
+        if label not in self.ids:
+            try:
+                self.ids[label] = self.store.add_camera(label, size, camera)
+            except FormatError as error:
+                self.progress.warn(f"{error}; the store has a guess in its place, matching uses the camera itself")
+                self.ids[label] = self.store.add_camera(label, size)
+        return self.ids[label], camera
+
+
+def extraction_config(options: MatchOptions) -> str:
+    """What the features of a picture depend on."""
+    return config_text(
+        options.extractor,
+        {
+            "max_keypoints": options.max_keypoints,
+            "detection_threshold": options.detection_threshold,
+            "max_side": options.max_side,
+            "trims_border": options.trims_border,
+        },
+    )
+
+
+def extract_set(
+    pictures: Sequence[Picture],
+    store: FeatureStore,
+    cameras: SetCameras,
+    options: MatchOptions,
+    compute: Compute,
+    progress: Progress,
+) -> list[Entered]:
+    """Find the features of every picture that the store does not have yet.
+
+    Args:
+        pictures: in the order of the set, with distinct names.
+        store: open for writing.
+        cameras: what is known of them.
+        options: the extractor.
+        compute: where it runs.
+        progress: told of each picture.
+
+    Returns:
+        An entry for each picture; one that cannot be read has a reason in the place of an id.
+
+    Raises:
+        DependencyError: the weights are not here.
+        OutputError: the store cannot be written.
+    """
+    config = extraction_config(options)
+    known = _Cameras(store, cameras, progress)
+    looks = [_look(picture, store, config) for picture in pictures]
+    extractor: Extractor | None = None
+    entered = []
+    progress.start(STAGE, len(pictures))
+    unread = [picture for picture, look in zip(pictures, looks, strict=True) if look.is_missing]
+    with contextlib.closing(in_background(map(_read, unread))) as read:
+        for picture, look in zip(pictures, looks, strict=True):
+            try:
+                pixels = _checked(next(read)) if look.is_missing else None
+                size = (pixels.shape[1], pixels.shape[0]) if pixels is not None else look.size
+                if look.failure is not None or size is None:
+                    raise look.failure or PictureError(f"{picture.name}: has no size in the store")
+                camera_id, camera = known.of(picture, size)
+            except PictureError as error:
+                progress.warn(f"{error}; it is left out")
+                entered.append(Entered(picture, None, None, None, 0, str(error)))
+                progress.advance(STAGE)
+                continue
+            if pixels is None:
+                image_id = store.add_picture(picture.name, look.digest, camera_id)
+            else:
+                extractor = extractor or build_extractor(options, compute)
+                found = unpad(extract_picture(pixels, extractor, compute, options))[0]
+                with store.transaction():
+                    image_id = store.add_picture(picture.name, look.digest, camera_id)
+                    store.put_features(image_id, _compact(found), config)
+            keypoints = store.keypoints(image_id)
+            count = 0 if keypoints is None else len(keypoints)
+            entered.append(Entered(picture, image_id, camera, size, count, ""))
+            progress.advance(STAGE)
+    progress.finish(STAGE)
+    return entered
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is known of a picture before its pixels are."""
+
+    digest: str
+    is_missing: bool
+    """Whether its features have yet to be computed."""
+    size: tuple[int, int] | None
+    """As the store has it."""
+    failure: PictureError | None
+
+
+def _look(picture: Picture, store: FeatureStore, config: str) -> _Look:
+    try:
+        digest = picture.digest()
+    except PictureError as error:
+        return _Look("", False, None, error)
+    if any(store.missing_features([picture.name], [digest], config)):
+        return _Look(digest, True, None, None)
+    image_id = store.image_id(picture.name)
+    return _Look(digest, False, None if image_id is None else store.notes.size(image_id), None)
+
+
+def _read(picture: Picture) -> NDArray[np.uint8] | PictureError:
+    try:
+        return picture.read_rgb().array
+    except PictureError as error:
+        return error
+
+
+def _checked(read: NDArray[np.uint8] | PictureError) -> NDArray[np.uint8]:
+    if isinstance(read, PictureError):
+        raise read
+    return read
+
+
+def _compact(features: PictureFeatures) -> PictureFeatures:
+    """With descriptors in half precision, which is a quarter of a per mille of theirs and half the space."""
+    if features.descriptors.dtype != np.float32:
+        return features
+    return replace(features, descriptors=features.descriptors.astype(np.float16))

@@ -1,0 +1,272 @@
+"""The pairs of a set: a first look by the cheap matcher at all, the learned one where support is too thin."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+
+from cv3d.compute import Compute, torch_threads
+from cv3d.features.extractors.base import Features
+from cv3d.features.matchers.base import Matcher
+from cv3d.features.matching.cache import FeatureCache
+from cv3d.features.matching.cascade import Cascade, Correspondences
+from cv3d.features.matching.extraction import matched_scale
+from cv3d.features.matching.options import MatchOptions
+from cv3d.features.matching.verification import PairSetting, is_thick, verify
+from cv3d.features.store import FeatureStore, FirstLook, PairMatches, config_text
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.geometry.two_view import TwoView
+from cv3d.progress import Progress
+
+Pair = tuple[int, int]
+"""Ids of two pictures, ascending."""
+
+FIRST, SECOND = "match pairs", "match thin pairs"
+_BATCH: Mapping[str, int] = {"cpu": 1, "cuda": 16, "mps": 8}
+"""Pairs in one call of a matcher, by kind of device."""
+_WAITING = 4
+"""Pairs that may wait for each thread that verifies."""
+_TOGETHER = 8
+"""Thin pairs that are chosen at a time; fixed, so that the choice depends on nothing but the set."""
+
+
+@dataclass(frozen=True)
+class PicturesOfSet:
+    """What matching needs to know of pictures, by id."""
+
+    sizes: Mapping[int, tuple[int, int]]
+    cameras: Mapping[int, Camera | None]
+
+    def setting(self, pair: Pair, options: MatchOptions) -> PairSetting:
+        """What is known of a pair before it is matched."""
+        scale = 0.5 * sum(matched_scale(self.sizes[one], options) for one in pair)
+        first, second = (self.cameras[one] for one in pair)
+        return PairSetting(scale, first, second) if first and second else PairSetting(scale)
+
+
+@dataclass(frozen=True)
+class SetMatcher:
+    """The two passes over the pairs of a set."""
+
+    store: FeatureStore
+    pictures: PicturesOfSet
+    options: MatchOptions
+    compute: Compute
+    progress: Progress
+
+    def match_all(self, pairs: Iterable[Pair], total: int | None) -> int:
+        """Give every pair its first look by the cheap matcher; those that had it are passed over.
+
+        Args:
+            pairs: ids, ascending; may be a generator.
+            total: how many, where it is known.
+
+        Returns:
+            How many pairs were matched now.
+        """
+        cascade, config = Cascade(self.compute, self.options), self.first_config
+        self.progress.start(FIRST, total)
+        computed = 0
+
+        def missing() -> Iterator[Pair]:
+            for pair in pairs:
+                look = self.store.notes.first_look(pair)
+                if look is None or look.config != config:
+                    yield pair
+                else:
+                    self.progress.advance(FIRST)
+
+        for pair, found, geometry in self._verified(missing(), lambda: cascade.cheap, is_quick=True):
+            self._keep_first_look(pair, found, geometry, config)
+            self.progress.advance(FIRST)
+            computed += 1
+        self.progress.finish(FIRST)
+        return computed
+
+    def match_thin(self, pairs: list[Pair]) -> int:
+        """Ask the learned matcher about pairs whose support is too thin to trust, where the set needs them.
+
+        The most promising come first. A pair is asked about as long as one of its pictures has fewer thick pairs than
+        wanted, or the two do not hang together yet.
+
+        Returns:
+            How many pairs were matched now.
+        """
+        cascade, wanted = Cascade(self.compute, self.options), self.options.cascade.wanted_neighbours
+        if self.options.learned is None:
+            return 0
+        groups, candidates = self._standing(pairs)
+        if candidates and cascade.learned is None:
+            self.progress.warn(
+                f"{len(candidates)} pairs are thinly supported, and the weights of {self.options.learned} for a second "
+                "opinion are not here; 'cv3d doctor' says how to get them"
+            )
+            return 0
+        self.progress.start(SECOND, len(candidates))
+        computed, queue = 0, deque(candidates)
+        while queue:
+            chosen: list[Pair] = []
+            while queue and len(chosen) < _TOGETHER:
+                pair = queue.popleft()
+                if groups.wants(pair, wanted):
+                    chosen.append(pair)
+                else:
+                    done = f"its pictures have {wanted} pairs beyond doubt each; not asked further"
+                    self.store.notes.put_decision(pair, done)
+                    self.progress.advance(SECOND)
+            todo = [pair for pair in chosen if not self._is_learned(pair)]
+            for pair, found, geometry in self._verified(todo, lambda: _present(cascade.learned), is_quick=False):
+                self._settle(pair, found, geometry)
+                computed += 1
+            for pair in chosen:
+                settled = self.store.two_view(pair)
+                if settled is not None and settled.verified:
+                    groups.join(pair, is_thick=is_thick(settled, self.options))
+                self.progress.advance(SECOND)
+        self.progress.finish(SECOND)
+        return computed
+
+    @property
+    def first_config(self) -> str:
+        """What the first look depends on."""
+        return config_text(
+            self.options.cheap,
+            {
+                "verification": self.verification_config,
+                "quick_samples": self.options.cascade.quick_samples,
+                "hopeless": self.options.cascade.hopeless,
+                "min_cosine": self.options.cascade.min_cosine if self.options.learned else None,
+            },
+        )
+
+    @property
+    def learned_config(self) -> str:
+        """What the second opinion depends on."""
+        return config_text(self.options.learned or "none", {"cascade": asdict(self.options.cascade)})
+
+    @property
+    def verification_config(self) -> str:
+        """What the verification depends on; cameras are the store's own business."""
+        figures = {name: getattr(self.options, name) for name in ("max_error", "max_samples", "seed")}
+        return config_text("two-view", figures)
+
+    def _verified(
+        self, pairs: Iterable[Pair], matcher: Callable[[], Matcher], *, is_quick: bool
+    ) -> Iterator[tuple[Pair, Correspondences, TwoView]]:
+        """Matches and geometry of pairs, in their order: matched here, verified by threads beside it."""
+        cache = FeatureCache(self.store, self.compute, self.options.max_keypoints)
+        cascade = Cascade(self.compute, self.options)
+        workers = max(1, os.cpu_count() or 1)
+        waiting: deque[tuple[Pair, Correspondences, Future[TwoView]]] = deque()
+        rest = iter(pairs)
+        with torch_threads(1 if is_quick else workers), _pool(workers) as pool:
+            while batch := list(islice(rest, _BATCH[self.compute.device.type])):
+                first, second = (Features.stack([cache[pair[side]] for pair in batch]) for side in (0, 1))
+                for pair, found in zip(batch, cascade.correspond(matcher(), first, second), strict=True):
+                    setting = self.pictures.setting(pair, self.options)
+                    job = pool.submit(verify, found.points0, found.points1, setting, self.options, is_quick=is_quick)
+                    waiting.append((pair, found, job))
+                while len(waiting) > _WAITING * workers:
+                    pair, found, job = waiting.popleft()
+                    yield pair, found, job.result()
+            for pair, found, job in waiting:
+                yield pair, found, job.result()
+
+    def _keep_first_look(self, pair: Pair, found: Correspondences, geometry: TwoView, config: str) -> None:
+        look = FirstLook(config, geometry.inlier_count, geometry.verified, geometry.log10_false_alarms, "")
+        if not geometry.verified and geometry.log10_false_alarms > self.options.cascade.hopeless:
+            # Nobody has a use for the random matches of unrelated pictures, and most pairs of a set are that.
+            found, geometry = _nothing_of(found), _nothing_in(geometry)
+            look = replace(look, decision="unrelated: its matches agree no better than chance")
+        with self.store.transaction():
+            self._put(pair, found, geometry, self.options.cheap)
+            self.store.notes.put_first_look(pair, look)
+
+    def _settle(self, pair: Pair, found: Correspondences, geometry: TwoView) -> None:
+        """Keep the learned matcher's answer where it is the better one, and say so."""
+        before = self.store.two_view(pair)
+        first = before.inlier_count if before is not None and before.verified else 0
+        thin = f"{self.options.cheap} found {first} verified matches" if first else f"{self.options.cheap} found none"
+        count = geometry.inlier_count if geometry.verified else 0
+        takes = geometry.verified and (
+            before is None or not before.verified or geometry.log10_false_alarms < before.log10_false_alarms
+        )
+        with self.store.transaction():
+            if takes:
+                self._put(pair, found, geometry, self.learned_config)
+            self.store.notes.put_decision(pair, f"{thin}; {self.options.learned} found {count or 'none either'}")
+
+    def _put(self, pair: Pair, found: Correspondences, geometry: TwoView, config: str) -> None:
+        self.store.put_matches(pair, PairMatches(found.indices, found.scores), config)
+        self.store.put_two_view(pair, geometry, self.verification_config)
+
+    def _is_learned(self, pair: Pair) -> bool:
+        """Whether the learned matcher has been asked about a pair."""
+        look = self.store.notes.first_look(pair)
+        return look is not None and f"; {self.options.learned} found" in look.decision
+
+    def _standing(self, pairs: list[Pair]) -> tuple[_Groups, list[Pair]]:
+        """Pictures that hang together beyond doubt after the first look, and the other hopeful pairs, best first."""
+        groups, thin = _Groups(), []
+        for pair in pairs:
+            look = self.store.notes.first_look(pair)
+            if look is None:
+                continue
+            if look.verified and look.inlier_count >= self.options.cascade.thick_support:
+                groups.join(pair, is_thick=True)
+            elif look.verified or look.promise <= self.options.cascade.hopeless:
+                thin.append((look.promise, pair))
+        return groups, [pair for _, pair in sorted(thin)]
+
+
+class _Groups:
+    """Which pictures hang together, and how many thick pairs each has."""
+
+    def __init__(self) -> None:
+        self._parents: dict[int, int] = {}
+        self._thick: dict[int, int] = {}
+
+    def join(self, pair: Pair, *, is_thick: bool) -> None:
+        one, other = map(self._root, pair)
+        self._parents[max(one, other)] = min(one, other)
+        for picture in pair if is_thick else ():
+            self._thick[picture] = self._thick.get(picture, 0) + 1
+
+    def wants(self, pair: Pair, neighbours: int) -> bool:
+        one, other = map(self._root, pair)
+        return one != other or min(self._thick.get(picture, 0) for picture in pair) < neighbours
+
+    def _root(self, picture: int) -> int:
+        while (parent := self._parents.get(picture, picture)) != picture:
+            self._parents[picture] = self._parents.get(parent, parent)
+            picture = parent
+        return picture
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads whose waiting work is dropped when the block is left early."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="cv3d-verify")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _nothing_of(found: Correspondences) -> Correspondences:
+    return Correspondences(found.indices[:0], found.points0[:0], found.points1[:0], found.scores[:0])
+
+
+def _nothing_in(geometry: TwoView) -> TwoView:
+    return replace(geometry, inliers=geometry.inliers[:0], errors=geometry.errors[:0])
+
+
+def _present(matcher: Matcher | None) -> Matcher:
+    if matcher is None:
+        raise RuntimeError("the learned matcher was asked for without its weights")
+    return matcher

@@ -1,0 +1,66 @@
+"""Whether matches belong to one geometry: the verification of one pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.features.matching.options import MatchOptions
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.geometry.two_view import TwoView, TwoViewOptions, estimate_two_view, locally_consistent
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PairSetting:
+    """What is known of two pictures before they are matched."""
+
+    scale: float
+    """How many pixels of the pictures, on average, one pixel is in which they are matched."""
+    camera0: Camera | None = None
+    """Of the first picture, where it is known."""
+    camera1: Camera | None = None
+    """Of the second."""
+
+
+def verify(
+    points0: Floats,
+    points1: Floats,
+    setting: PairSetting,
+    options: MatchOptions,
+    *,
+    is_quick: bool = False,
+    sigma1: Floats | None = None,
+) -> TwoView:
+    """The geometry of matched keypoints.
+
+    Args:
+        points0: (n, 2), pixels of the first picture.
+        points1: (n, 2), pixels of the second.
+        setting: scale and cameras.
+        options: thresholds and seed.
+        is_quick: give up on pictures that are unrelated beyond doubt, after few samples.
+        sigma1: noise of one coordinate of each second keypoint relative to the others', (n,); None: all alike.
+    """
+    quick = options.cascade.quick_samples
+    settings = TwoViewOptions(
+        max_error=options.max_error * setting.scale,
+        max_samples=min(quick, options.max_samples) if is_quick else options.max_samples,
+        give_up_above=options.cascade.hopeless if is_quick else np.inf,
+        seed=options.seed,
+    )
+    likely = locally_consistent(points0, points1)
+    return estimate_two_view(points0, points1, setting.camera0, setting.camera1, settings, sigma1=sigma1, likely=likely)
+
+
+def is_thick(geometry: TwoView, options: MatchOptions) -> bool:
+    """Whether a pair's support leaves no doubt, so that a better matcher would be wasted on it."""
+    return geometry.verified and geometry.inlier_count >= options.cascade.thick_support
+
+
+def is_hopeful(geometry: TwoView, options: MatchOptions) -> bool:
+    """Whether a pair that is not verified, or thinly, may gain from a better matcher."""
+    return geometry.verified or geometry.log10_false_alarms <= options.cascade.hopeless
