@@ -28,6 +28,7 @@ from cv3d.calibration.rig.placed import Detected, PlacedCamera, common_views
 from cv3d.calibration.rig.problem import CameraViews
 from cv3d.calibration.rig.result import RigCalibration
 from cv3d.calibration.rig.seeding import Link, find_links, groups, place
+from cv3d.calibration.rig.strays import without_strays
 from cv3d.calibration.rig.symmetry import board_turns
 from cv3d.calibration.rig.together import JointSolver
 from cv3d.compute import torch_threads
@@ -144,11 +145,23 @@ class _Estimator:
         self.progress = progress
         self.board = sightings[0].board
         self.followed = followed
-        self.warnings = [*sources.warnings]
+        self.warnings: list[str] = []
 
     def run(self) -> RigCalibration:
-        """Each camera alone, then links between them, then all together."""
+        """Each camera alone, then all together; again without pictures that turned out to be another camera's."""
         alone = self._each_alone()
+        finished = self._together(alone)
+        if self.followed is None:
+            refused = finished.fit.refused
+            cleared = without_strays(alone, self.sightings, refused, self._alone_options())
+            if cleared is not None:
+                finished = self._together(cleared)
+        self.progress.advance("solve")
+        return assemble_rig(finished, self.options.seed)
+
+    def _together(self, alone: Sequence[CameraAlone]) -> FinishedRig:
+        """The links between the cameras, then all of them jointly."""
+        self.warnings = [*self.sources.warnings]
         timeline = self._timeline(alone)
         frames, frame_count = self._frames(alone, timeline)
         placed = [camera.placed(own) for camera, own in zip(alone, frames, strict=True)]
@@ -173,14 +186,15 @@ class _Estimator:
         self._check_still_linked(alone, fit)
         if timing is not None:
             timeline = self._timed(timeline, timing, fit)
-        self.progress.advance("solve")
-        finished = FinishedRig(self.board, tuple(alone), timeline, fit, labels, tuple(self.warnings))
-        return assemble_rig(finished, self.options.seed)
+        return FinishedRig(self.board, tuple(alone), timeline, fit, labels, tuple(self.warnings))
 
-    def _each_alone(self) -> list[CameraAlone]:
-        options = CalibrateOptions(
+    def _alone_options(self) -> CalibrateOptions:
+        return CalibrateOptions(
             self.board, self.board.square_m, self.options.model, self.options.board_warp, self.options.seed
         )
+
+    def _each_alone(self) -> list[CameraAlone]:
+        options = self._alone_options()
         given = _given(self.options, len(self.sources.cameras))
         alone = []
         for source, seen, camera in zip(self.sources.cameras, self.sightings, given, strict=True):

@@ -97,6 +97,8 @@ class Refused:
     camera: int
     picture: int
     reason: str
+    contradicts: bool = False
+    """Whether as a whole it shows the board elsewhere than the rig does."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def _without_contradictions(standing: Standing) -> tuple[Standing, list[Refused]
             reason = f"it contradicts what the other cameras saw at this moment (median {float(errors[v]):.1f} px)"
             if undecided[views.frames[v]]:
                 reason = _CONTRADICT
-            refused.append(Refused(c, int(standing.pictures[c][v]), reason))
+            refused.append(Refused(c, int(standing.pictures[c][v]), reason, contradicts=True))
         kept.append(~out)
     return (standing.keep(kept) if refused else standing), refused
 

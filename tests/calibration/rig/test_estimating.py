@@ -168,6 +168,23 @@ def test_of_three_cameras_only_the_wrong_one_is_left_out() -> None:
     assert max(pose_z_scores(result, rig)) < THREE_SIGMA_6D
 
 
+def test_a_folder_with_some_of_another_camera_s_pictures(stereo_rig: SimulatedRig) -> None:
+    """Three of the second camera's are the first one's, of other moments: they leave no trace, and the first one's own
+    pictures of those moments are kept."""
+    mixed = stereo_rig
+    for frame, taken in ((2, 6), (5, 9), (8, 0)):
+        own = stereo_rig.found[0][taken]
+        mixed = mixed.changed(1, frame, lambda _, own=own: Detection(own.point_ids, own.pixels + 0.01))
+    result = mixed.calibrated("brown4")
+    rejected = [view for view in result.views if not view.used]
+    assert [view.name for view in rejected] == ["cam1/02", "cam1/05", "cam1/08"]
+    assert all("is none of this camera's" in view.reason and len(view.pixels) for view in rejected)
+    for camera in result.cameras:
+        assert camera.alone is not None
+        assert camera.alone.rms_px < 1.1 * 0.1 * math.sqrt(2.0)
+    assert max(pose_z_scores(result, stereo_rig)) < THREE_SIGMA_6D
+
+
 def test_frames_paired_wrongly_throughout_are_told(stereo_rig: SimulatedRig) -> None:
     shuffled = replace(stereo_rig, found=(stereo_rig.found[0], (*stereo_rig.found[1][5:], *stereo_rig.found[1][:5])))
     with pytest.raises(EstimationError, match=r"cam0 and cam1 see the board in 12 common frames.*contradict"):
