@@ -15,6 +15,7 @@ from cv3d.calibration.board_text import parse_length
 from cv3d.calibration.camera_difference import CameraDifference
 from cv3d.calibration.differencing import compare_cameras
 from cv3d.compute import torch_threads
+from cv3d.errors import InputError
 from cv3d.formats.cv3d_camera import SCHEMA
 from cv3d.formats.reading import read_camera
 from cv3d.geometry.cameras.camera import Camera
@@ -58,16 +59,20 @@ def diff(
     """
     first, second = read_stated(a), read_stated(b)
     away = parse_length(distance) if isinstance(distance, str) else distance
-    with torch_threads(1):
-        return compare_cameras(
-            first.camera,
-            second.camera,
-            covariance_a=first.covariance,
-            covariance_b=second.covariance,
-            where=where,
-            radius_px=radius_px,
-            distance_m=math.inf if away is None else away,
-        )
+    try:
+        with torch_threads(1):
+            return compare_cameras(
+                first.camera,
+                second.camera,
+                covariance_a=first.covariance,
+                covariance_b=second.covariance,
+                where=where,
+                radius_px=radius_px,
+                distance_m=math.inf if away is None else away,
+            )
+    except InputError as error:
+        files = " and ".join(str(source) for source in (a, b) if not isinstance(source, Camera))
+        raise InputError(f"{files}: {error}" if files else str(error)) from error
 
 
 def read_stated(source: str | Path | Camera) -> StatedCamera:

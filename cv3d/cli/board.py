@@ -157,7 +157,7 @@ def describe(sheet: BoardSheet, files: list[Path]) -> str:
             sheet.page.title,
             f"{placement.width_mm:.6g} x {placement.height_mm:.6g} mm on {sheet.paper}",
             *(f"written: {path}" for path in files),
-            "print at 100 % (no scaling), measure the bar under the board, mount it flat; then",
+            "print at 100 %, measure the bar under the board, mount it flat; then",
             f"  {sheet.command}",
         ]
     )

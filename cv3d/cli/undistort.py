@@ -140,7 +140,7 @@ def _summary(result: Mapping[str, object], out: Path, *, is_earlier: bool) -> st
         f"{frames} picture{'s' if frames != 1 else ''} {'were there already' if is_earlier else 'written'} "
         f"in {out}{speed}",
         f"{before['model']} {before['width']}x{before['height']} -> {result['projection']} "
-        f"{after['width']}x{after['height']}, {fov['horizontal']:.1f} x {fov['vertical']:.1f} degrees; "
+        f"{after['width']}x{after['height']}, {fov['horizontal']:.1f} x {fov['vertical']:.1f} degrees",
         f"{_percent(result['valid_share'])} of its pixels are valid, "
         f"{_percent(result['source_share'])} of the source is kept",
     ]
@@ -148,9 +148,9 @@ def _summary(result: Mapping[str, object], out: Path, *, is_earlier: bool) -> st
         kind, unit = "columns" if result["is_vertical"] else "rows", "m" if result["is_metric"] else "squares"
         lines.append(f"{kind} rectified, baseline {result['baseline']:.6g} {unit}")
     if skipped:
-        lines.append(
-            f"{len(skipped)} skipped: " + "; ".join(f"{item['file']}: {item['reason']}" for item in skipped[:3])
-        )
+        lines.append(f"{len(skipped)} skipped:")
+        lines += [f"  {item['file']}: {item['reason']}" for item in skipped[:3]]
+        lines += [f"  and {len(skipped) - 3} more"] if len(skipped) > 3 else []
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ def test_without_arguments_a_charuco_board_lands_in_this_folder(
     assert {path.name for path in tmp_path.iterdir()} == {f"{sheet.name}.pdf", f"{sheet.name}.svg"}
     assert (tmp_path / f"{sheet.name}.pdf").read_bytes() == sheet.page.pdf()
     assert done.out.splitlines()[-1].strip() == sheet.command
-    assert all(len(line) <= 110 for line in done.out.splitlines())
+    assert all(len(line) <= 80 for line in done.out.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_requirements_decide_the_exit_code_after_the_result(cv3d_main: Cv3d, fil
     [
         (["{own}", "{tmp}/none.yaml"], 1, ["none.yaml", "no such file"]),
         (["{own}", "{tmp}/empty.yaml"], 1, ["empty.yaml"]),
-        (["{own}", "{tmp}/small.json"], 1, ["differ in shape (640x480 and 300x480)"]),
+        (["{own}", "{tmp}/small.json"], 1, ["small.json: the cameras'", "differ in shape (640x480 and 300x480)"]),
         (["{own}"], 2, ["B"]),
         (["{own}", "{foreign}", "--where", "three"], 2, ["'three' is not a place"]),
         (["{own}", "{foreign}", "--where", "9000,3"], 2, ["not in a picture of 640x480"]),

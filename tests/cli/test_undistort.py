@@ -125,7 +125,7 @@ def test_unreadable_pictures_are_listed(cv3d_main: Main, tmp_path: Path, photos:
     (photos / "1.png").write_bytes((photos / "1.png").read_bytes()[:100])
     outcome = cv3d_main("undistort", str(photos), "--camera", str(camera), "-o", str(tmp_path / "out"))
     assert outcome.code == 0
-    assert "1 skipped: 1.png: damaged or truncated" in outcome.out
+    assert "1 skipped:\n  1.png: damaged or truncated" in outcome.out
     assert "1.png: skipped: damaged or truncated" in outcome.err
 
 
