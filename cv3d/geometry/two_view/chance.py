@@ -24,6 +24,8 @@ _COMPARABLE = 0.6
 """Share of the general model's inliers that the simpler one needs; a band along a line takes in more by chance."""
 _GATES = (1.0, 0.5, 0.25)
 """Gates over the inliers' own at which support is weighed against chance."""
+_BESIDE = (2.0, 6.0)
+"""Errors over the gate between which the density of wrong matches is measured: beyond the tail of true ones."""
 _KEYPOINT_NOISE_FLOOR = 0.02
 """Noise over the largest error below which no keypoint is trusted, so that rounding decides nothing."""
 
@@ -67,9 +69,14 @@ def distinct_matches(points0: Floats, points1: Floats, gate: float) -> int:
 def support_false_alarms(
     support: Support[Movable], points0: Floats, points1: Floats, sample_size: int, models: int
 ) -> float:
-    """Logarithm of the number of equally good models to expect among matches made at random.
+    """Logarithm of the number of equally good models to expect among wrong matches.
 
     The gate that makes it least is taken, of the inliers' own and tighter ones, and the number of gates tried paid for.
+
+    Wrong matches are not spread evenly: things that look alike lie at similar places of upright pictures, and a model
+    that follows such a trend has many matches near it that were never true. So the chance of one to agree is at least
+    what the density of matches beside the gate says. On 136 pairs of a phone's frames at 270 × 480 pixels, 23 of the
+    115 pairs that pass without this have inliers that mostly contradict the true epipolar geometry; with it, 1 of 84.
 
     Args:
         support: the model and its inliers.
@@ -83,9 +90,18 @@ def support_false_alarms(
         gate = factor * support.gate
         agreeing = support.inliers & (support.errors <= gate)
         count = distinct_matches(points0[agreeing], points1[agreeing], support.gate)
-        probability = chance_of_inlier(gate, support.dims, points0, points1)
+        evenly = chance_of_inlier(gate, support.dims, points0, points1)
+        probability = max(evenly, _chance_beside(support, gate))
         best = min(best, log10_false_alarms(count, len(points0), sample_size, probability, models))
     return best + math.log10(len(_GATES))
+
+
+def _chance_beside(support: Support[Movable], gate: float) -> float:
+    """Chance of a match to fall within `gate` of the model, by the density of matches a little further off."""
+    inner, outer = (factor * support.gate for factor in _BESIDE)
+    beside = float(((support.errors > inner) & (support.errors <= outer)).mean())
+    dims = support.dims
+    return min(beside * gate**dims / (outer**dims - inner**dims), 1.0)
 
 
 def is_explained(
