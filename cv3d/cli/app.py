@@ -51,6 +51,7 @@ COMMANDS: dict[str, Verb | Group] = {
     "convert": Verb("cv3d.cli.convert:convert", "Convert camera files between tools."),
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
+    "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points through clips."),
     "evaluate": Group(
         "Measure results against ground truth.",
         {

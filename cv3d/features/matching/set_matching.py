@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
-from cv3d.compute import Compute, torch_threads
+from cv3d.compute import Compute, torch_threads, usable_cores
 from cv3d.features.extractors.base import Features
 from cv3d.features.matchers.base import Matcher
 from cv3d.features.matching.cache import FeatureCache
@@ -161,7 +160,7 @@ class SetMatcher:
         """Matches and geometry of pairs, in their order: matched here, verified by threads beside it."""
         cache = FeatureCache(self.store, self.compute, self.options.max_keypoints)
         cascade = Cascade(self.compute, self.options)
-        workers = max(1, os.cpu_count() or 1)
+        workers = usable_cores()
         waiting: deque[tuple[Pair, Correspondences, Future[TwoView]]] = deque()
         rest = iter(pairs)
         with torch_threads(1 if is_quick else workers), _pool(workers) as pool:
