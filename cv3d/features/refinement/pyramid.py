@@ -44,7 +44,7 @@ class Pyramid:
 
     @staticmethod
     def build(image: Tensor, compute: Compute) -> Pyramid:
-        """The pyramid of a picture; every level averages 2 × 2 pixels of the one above.
+        """The pyramid of a picture; every level is the one above at half the size.
 
         Args:
             image: (H, W) or (1, H, W), grey, uint8 or floating point in [0, 1].
@@ -63,7 +63,7 @@ class Pyramid:
         level = (image.float() / 255.0 if image.dtype == torch.uint8 else image.float())[None, None]
         levels = [level]
         while len(levels) <= LEVELS and min(level.shape[-2:]) >= 2 * _SMALLEST:
-            level = functional.avg_pool2d(level, 2)
+            level = _halved(level)
             levels.append(level)
         height, width = image.shape
         column = sum(small.shape[-2] + _GAP for small in levels[1:])
@@ -120,3 +120,17 @@ class Pyramid:
         extent = reach * warps.abs().sum(-1) * shrink + _MARGIN
         inside = (middle - extent >= 0.0) & (middle + extent <= self.extents[levels] - 1.0)
         return inside.all(-1)
+
+
+def _halved(image: Tensor) -> Tensor:
+    """Every second pixel of an image (1, 1, H, W) under the weights 1, 3, 3, 1 in both directions.
+
+    A mean over 2 × 2 pixels would let finer structure through that shifts what is coarse: 0.07 pixels in place of 0.03
+    for a quarter of the size. An odd last row or column has no pixel of its own.
+    """
+    height, width = image.shape[-2] // 2, image.shape[-1] // 2
+    padded = functional.pad(image, (1, 1, 1, 1), mode="replicate")
+    a, b, c, d = (padded[..., i : i + 2 * height - 1 : 2, :] for i in range(4))
+    rows = (a + d) * 0.125 + (b + c) * 0.375
+    a, b, c, d = (rows[..., i : i + 2 * width - 1 : 2] for i in range(4))
+    return (a + d) * 0.125 + (b + c) * 0.375

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 class Texture:
     """A sum of waves, 0.5 on average: known everywhere, and so is what a pixel of any size sees of it."""
 
-    def __init__(self, seed: int = 0, wavelength: float = 12.0, count: int = 60, contrast: float = 0.12) -> None:
+    def __init__(self, seed: int = 0, wavelength: float = 12.0, count: int = 60, contrast: float = 0.15) -> None:
         rng = np.random.default_rng(seed)
         angle, length = rng.uniform(0.0, 2.0 * np.pi, count), rng.uniform(0.6, 2.5, count) * wavelength
         self.waves = 2.0 * np.pi * np.stack([np.cos(angle), np.sin(angle)], axis=1) / length[:, None]

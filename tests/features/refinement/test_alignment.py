@@ -142,7 +142,7 @@ def test_fine_structure_of_the_closer_view_does_not_bias_the_distant_one(make_te
     found = refine_matches(first, second, start, true + 0.3, repeated(affinity, 40), COMPUTE)
     assert found.mask.mean() > 0.8
     off = np.linalg.norm(found.keypoints - true, axis=1)[found.mask]
-    assert np.sqrt((off**2).mean()) < 0.1
+    assert np.sqrt((off**2).mean()) < 0.05
 
 
 def test_bytes_and_floats_agree(texture: Any) -> None:
