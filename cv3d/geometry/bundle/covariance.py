@@ -7,15 +7,16 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
 from cv3d.errors import EstimationError
 from cv3d.geometry.bundle.direct import DirectSolver, Reduced, factored
-from cv3d.geometry.bundle.evaluating import Evaluator, NormalEquations
+from cv3d.geometry.bundle.evaluating import Evaluator
+from cv3d.geometry.bundle.normal import NormalEquations
 from cv3d.geometry.bundle.problem import BundleProblem
 from cv3d.geometry.bundle.result import BundleResult
 from cv3d.geometry.bundle.structure import POSE, Columns, build, lay_out
+from cv3d.geometry.fused import fused
 from cv3d.geometry.robust import Loss
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -167,7 +168,7 @@ def _inverse(matrix: Floats, constraint: Floats | None) -> Floats:
     return inverse / scale[:, None] / scale
 
 
-@njit(cache=True, nogil=True)
+@fused
 def _point_covariances(  # noqa: PLR0912
     free: Bools,
     slot_start: Ints,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from cv3d.geometry.bundle import schur_kernels
-from cv3d.geometry.bundle.evaluating import Evaluator, NormalEquations, PriorTerms
+from cv3d.geometry.bundle.evaluating import Evaluator
+from cv3d.geometry.bundle.normal import NormalEquations, PriorTerms
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.intp]

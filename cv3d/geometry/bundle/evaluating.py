@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -13,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from cv3d.geometry.bundle import kernels
-from cv3d.geometry.bundle.priors import GaussianPrior
-from cv3d.geometry.bundle.problem import BundleProblem, is_measured
+from cv3d.geometry.bundle.normal import Linearization, NormalEquations, PriorTerms, State, prior_terms
+from cv3d.geometry.bundle.preparing import chunks, depth_weights, whitening
+from cv3d.geometry.bundle.problem import BundleProblem
 from cv3d.geometry.bundle.projection_kernels import PARAMS, PROJECTIONS, TORCH
 from cv3d.geometry.bundle.structure import POSE, Structure
 from cv3d.geometry.robust import Loss, LossKind
@@ -24,78 +24,6 @@ Ints: TypeAlias = NDArray[np.intp]
 Bools: TypeAlias = NDArray[np.bool_]
 
 _LOSSES = {LossKind.SQUARED: kernels.SQUARED, LossKind.HUBER: kernels.HUBER, LossKind.CAUCHY: kernels.CAUCHY}
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """Where the unknowns are."""
-
-    poses: Floats
-    """(P, 4, 4)."""
-    points: Floats
-    """(M, 3)."""
-    params: Floats
-    """(C, padded)."""
-
-
-@dataclass(eq=False)
-class Linearization:
-    """Residuals and derivatives of the sorted observations; the arrays are used again, see :class:`Evaluator`."""
-
-    cost: float
-    """Of observations and priors."""
-    errors: Floats
-    """Projected minus measured, (N, R): pixels, and depth where R = 3."""
-    visible: Bools
-    """(N,)."""
-    residuals: Floats
-    """(N, R), weighted."""
-    by_columns: Floats
-    """(N, R, 6 + F)."""
-    by_point: Floats
-    """(N, R, 3)."""
-    priors: list[PriorTerms] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class PriorTerms:
-    """What one prior adds to the normal equations."""
-
-    columns: Ints
-    """(k,)."""
-    information: Floats
-    """(k, k)."""
-    gradient: Floats
-    """(k,)."""
-
-
-@dataclass(frozen=True, eq=False)
-class NormalEquations:
-    """J^T J and J^T r in the parts that the structure has. Half of sum r^2 is the cost that they belong to."""
-
-    structure: Structure
-    of_views: Floats
-    """(V, 6 + F, 6 + F), lower triangles."""
-    view_gradients: Floats
-    """(V, 6 + F)."""
-    of_points: Floats
-    """xx yx yy zx zy zz, (M, 6)."""
-    point_gradients: Floats
-    """(M, 3)."""
-    coupling: Floats
-    """Numbers of all slots."""
-    priors: list[PriorTerms]
-    gradient: Floats
-    """Of the columns, (n,)."""
-    diagonal: Floats
-    """Of the columns, (n,); 1 where nothing is known of an unknown, so that damping holds it."""
-
-    def largest_gradient(self) -> float:
-        """Largest component, each over the square root of its curvature."""
-        columns = np.abs(self.gradient) / np.sqrt(self.diagonal)
-        curvature = self.of_points[:, (0, 2, 5)]
-        points = np.abs(self.point_gradients) / np.sqrt(np.where(curvature > 0.0, curvature, 1.0))
-        return float(max(columns.max(initial=0.0), points.max(initial=0.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,11 +77,11 @@ class Evaluator:
             problem,
             structure,
             (_LOSSES[loss.kind], loss.scale, _LOSSES[depth_loss.kind], depth_loss.scale),
-            _chunks(structure.point_start, threads),
+            chunks(structure.point_start, threads),
             pool,
             pixels=np.ascontiguousarray(seen.pixels[order], np.float64),
-            whitening=_whitening(problem, order),
-            depths=_depths(problem, order),
+            whitening=whitening(problem, order),
+            depths=depth_weights(problem, order),
             active=np.ones(count, np.bool_),
             offsets=np.zeros((0, 4, 4)) if offsets is None else np.ascontiguousarray(offsets, np.float64),
             model=model,
@@ -228,7 +156,7 @@ class Evaluator:
         into.cost = sum(self.each(chunk))
         into.priors = []
         for prior in self.problem.priors:
-            cost, terms = self._prior(prior, state)
+            cost, terms = prior_terms(prior, state, structure.columns)
             into.cost += cost
             into.priors.append(terms)
         points = self.problem.point_priors
@@ -326,32 +254,6 @@ class Evaluator:
             diagonal[prior.columns] += np.diagonal(prior.information)
         return gradient, np.where(diagonal > 0.0, diagonal, 1.0)
 
-    def _prior(self, prior: GaussianPrior, state: State) -> tuple[float, PriorTerms]:
-        columns = self.structure.columns
-        offset, slope = prior.pose_offsets(state.poses)
-        jacobian = np.eye(len(prior.gradient))
-        away = np.zeros(len(prior.gradient))
-        at = np.full(len(prior.gradient), -1, np.intp)
-        for i, pose in enumerate(prior.poses):
-            span = slice(POSE * i, POSE * i + POSE)
-            away[span], jacobian[span, span] = offset[i], slope[i]
-            if columns.pose_offset[pose] >= 0:
-                at[span] = columns.pose_offset[pose] + np.arange(POSE)
-        begin = POSE * len(prior.poses)
-        for camera, params in zip(prior.cameras, prior.at_cameras, strict=True):
-            basis = columns.bases[camera]
-            span = slice(begin, begin + basis.shape[1])
-            difference = state.params[camera, : self.lengths[camera]] - np.array(params)
-            away[span] = np.linalg.lstsq(basis, difference, rcond=None)[0]
-            at[span] = columns.camera_offset[camera] + np.arange(basis.shape[1])
-            begin += basis.shape[1]
-        slope_here = prior.information @ away
-        cost = float(away @ (0.5 * slope_here + prior.gradient)) + prior.constant
-        free = at >= 0
-        jacobian = jacobian[:, free]
-        information = jacobian.T @ prior.information @ jacobian
-        return cost, PriorTerms(at[free], information, jacobian.T @ (slope_here + prior.gradient))
-
     def _is_sensible(self, params: Floats) -> bool:
         for index in np.flatnonzero(self.free):
             camera = self.problem.cameras[index]
@@ -387,37 +289,3 @@ class Evaluator:
             basis = self.structure.columns.bases[index]
             if basis.shape[1]:
                 by_free[mine, :, : basis.shape[1]] = by_params.numpy() @ basis
-
-
-def _whitening(problem: BundleProblem, order: Ints) -> Floats:
-    seen = problem.observations
-    result = np.zeros((len(order), 3))
-    if seen.covariance is None:
-        weight = 1.0 / np.broadcast_to(np.asarray(seen.sigma, np.float64), (len(order),))[order]
-        result[:, 0] = result[:, 2] = weight
-        return result
-    covariance = np.asarray(seen.covariance, np.float64)[order]
-    a, b, c = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]
-    determinant = a * c - b * b
-    result[:, 0] = np.sqrt(c / determinant)
-    result[:, 1] = -b / determinant / result[:, 0]
-    result[:, 2] = 1.0 / np.sqrt(c)
-    return result
-
-
-def _depths(problem: BundleProblem, order: Ints) -> Floats:
-    seen = problem.observations
-    if seen.depth is None:
-        return np.zeros((0, 2))
-    depth = np.asarray(seen.depth, np.float64)[order]
-    sigma = np.broadcast_to(np.asarray(seen.depth_sigma, np.float64), (len(order),))[order]
-    measured = is_measured(depth)
-    return np.stack([np.where(measured, depth, 0.0), np.where(measured, 1.0 / sigma, 0.0)], axis=1)
-
-
-def _chunks(start: Ints, threads: int) -> list[tuple[int, int]]:
-    """Ranges of points with about as many observations each."""
-    points = len(start) - 1
-    cuts = np.searchsorted(start, np.linspace(0, start[-1], threads + 1)[1:-1])
-    edges = [0, *(int(cut) for cut in cuts), points]
-    return [(a, b) for a, b in itertools.pairwise(edges) if b > a] or [(0, points)]

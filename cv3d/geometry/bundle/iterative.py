@@ -12,9 +12,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.geometry.bundle import schur_kernels
+from cv3d.geometry.bundle import iterative_kernels
 from cv3d.geometry.bundle.direct import Step, back_substituted, factored, predicted_decrease
-from cv3d.geometry.bundle.evaluating import Evaluator, NormalEquations
+from cv3d.geometry.bundle.evaluating import Evaluator
+from cv3d.geometry.bundle.normal import NormalEquations
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -70,10 +71,10 @@ class IterativeSolver:
     def _multiply(self, normal: NormalEquations, damping: float, factors: Floats, vector: Floats) -> Floats:
         structure = normal.structure
         parts = np.zeros((len(self.evaluator.chunks), len(vector)))
-        schur_kernels.multiply_views(normal.of_views, structure.blocks, vector, parts[0])
+        iterative_kernels.multiply_views(normal.of_views, structure.blocks, vector, parts[0])
         part_of = {chunk: part for part, chunk in enumerate(self.evaluator.chunks)}
         self.evaluator.each(
-            lambda first, last: schur_kernels.multiply_points(
+            lambda first, last: iterative_kernels.multiply_points(
                 first,
                 last,
                 structure.point_free,
@@ -103,7 +104,7 @@ class IterativeSolver:
         diagonal, right = np.zeros((parts, blocks, widest, widest)), np.zeros((parts, size))
         part_of = {chunk: part for part, chunk in enumerate(self.evaluator.chunks)}
         self.evaluator.each(
-            lambda first, last: schur_kernels.diagonal_blocks(
+            lambda first, last: iterative_kernels.diagonal_blocks(
                 first,
                 last,
                 structure.point_free,
@@ -118,7 +119,7 @@ class IterativeSolver:
             )
         )
         own = diagonal.sum(axis=0)
-        schur_kernels.scatter_diagonal_blocks(normal.of_views, structure.blocks, block_of, own)
+        iterative_kernels.scatter_diagonal_blocks(normal.of_views, structure.blocks, block_of, own)
         owner = np.repeat(np.arange(blocks), columns.block_width)
         lane = np.arange(size) - columns.block_offset[owner]
         for prior in normal.priors:

@@ -10,21 +10,20 @@ import math
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from cv3d.geometry.bundle.projection_kernels import BROWN, KANNALA_BRANDT, PARAMS, project_brown, project_kannala_brandt
 from cv3d.geometry.bundle.structure import POSE
+from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.intp]
 Bools: TypeAlias = NDArray[np.bool_]
 
-_FAST = {"contract", "reassoc", "nsz"}
 SQUARED, HUBER, CAUCHY = 0, 1, 2
 
 
-@njit(cache=True, nogil=True)
+@fused
 def rho(kind: int, scale: float, squared: float) -> tuple[float, float]:
     """Robust cost and weight of a squared norm; see `cv3d.geometry.robust.Loss`."""
     s = squared / (scale * scale)
@@ -38,7 +37,7 @@ def rho(kind: int, scale: float, squared: float) -> tuple[float, float]:
     return squared, 1.0
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@fused
 def camera_points(
     view: Ints, point: Ints, pose: Ints, offsets: Floats, is_offset: bool, poses: Floats, points: Floats, out: Floats
 ) -> None:
@@ -55,7 +54,7 @@ def camera_points(
                 out[k, i] = rigid[i, 0] * a + rigid[i, 1] * b + rigid[i, 2] * c + rigid[i, 3]
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@fused
 def linearize(  # noqa: PLR0912, PLR0915
     first: int,
     last: int,
@@ -118,25 +117,22 @@ def linearize(  # noqa: PLR0912, PLR0915
     """
     rows = errors.shape[1]
     jacobian = np.empty((2, 3))
-    by_params = np.zeros((2, params.shape[1]))
-    line = np.empty(3)
+    by_params = np.zeros((2, PARAMS))
     rigged = np.empty(3)
     seen = np.empty(3)
     weighted = np.empty((3, 3))
     total = 0.0
     for k in range(first, last):
-        v = view[k]
-        c = camera[v]
-        rigid = poses[pose[v]]
-        x = points[point[k]]
+        v, p = view[k], point[k]
+        c, t = camera[v], pose[v]
+        x, y, z = points[p, 0], points[p, 1], points[p, 2]
         for i in range(3):
-            rigged[i] = rigid[i, 0] * x[0] + rigid[i, 1] * x[1] + rigid[i, 2] * x[2] + rigid[i, 3]
-        if is_offset:
-            offset = offsets[v]
-            for i in range(3):
-                seen[i] = offset[i, 0] * rigged[0] + offset[i, 1] * rigged[1] + offset[i, 2] * rigged[2] + offset[i, 3]
-        else:
-            seen[0], seen[1], seen[2] = rigged[0], rigged[1], rigged[2]
+            rigged[i] = poses[t, i, 0] * x + poses[t, i, 1] * y + poses[t, i, 2] * z + poses[t, i, 3]
+        x, y, z = rigged[0], rigged[1], rigged[2]
+        for i in range(3):
+            seen[i] = rigged[i]
+            if is_offset:
+                seen[i] = offsets[v, i, 0] * x + offsets[v, i, 1] * y + offsets[v, i, 2] * z + offsets[v, i, 3]
         unknowns = free[c]
         if model[c] == BROWN:
             u0, u1 = project_brown(params[c], seen[0], seen[1], seen[2], unknowns > 0, jacobian, by_params)
@@ -146,15 +142,12 @@ def linearize(  # noqa: PLR0912, PLR0915
             u0, u1 = projected[k, 0], projected[k, 1]
             for i in range(3):
                 jacobian[0, i], jacobian[1, i] = projected_by_point[k, 0, i], projected_by_point[k, 1, i]
+        a0, a1, a2 = jacobian[0, 0], jacobian[0, 1], jacobian[0, 2]
+        b0, b1, b2 = jacobian[1, 0], jacobian[1, 1], jacobian[1, 2]
         # The rows of the derivative span the plane across the ray: their product points along it, unless the point is
         # behind the camera or beyond a fold of the lens. Where a model clamps, moving along z changes nothing.
-        a, b = jacobian[0], jacobian[1]
-        along = (
-            (a[1] * b[2] - a[2] * b[1]) * seen[0]
-            + (a[2] * b[0] - a[0] * b[2]) * seen[1]
-            + (a[0] * b[1] - a[1] * b[0]) * seen[2]
-        )
-        clamped = a[2] == 0.0 and b[2] == 0.0 and (seen[0] != 0.0 or seen[1] != 0.0)
+        along = (a1 * b2 - a2 * b1) * seen[0] + (a2 * b0 - a0 * b2) * seen[1] + (a0 * b1 - a1 * b0) * seen[2]
+        clamped = a2 == 0.0 and b2 == 0.0 and (seen[0] != 0.0 or seen[1] != 0.0)
         visible[k] = along > 0.0 and not clamped
         errors[k, 0], errors[k, 1] = u0 - pixels[k, 0], u1 - pixels[k, 1]
         if rows == 3:
@@ -175,9 +168,8 @@ def linearize(  # noqa: PLR0912, PLR0915
         root = math.sqrt(weight) if visible[k] else 0.0
         w00, w01, w11 = root * w00, root * w01, root * w11
         residuals[k, 0], residuals[k, 1] = root * e0, root * e1
-        for i in range(3):
-            weighted[0, i] = w00 * a[i] + w01 * b[i]
-            weighted[1, i] = w11 * b[i]
+        weighted[0, 0], weighted[0, 1], weighted[0, 2] = w00 * a0 + w01 * b0, w00 * a1 + w01 * b1, w00 * a2 + w01 * b2
+        weighted[1, 0], weighted[1, 1], weighted[1, 2] = w11 * b0, w11 * b1, w11 * b2
         for j in range(unknowns):
             if model[c] == BROWN or model[c] == KANNALA_BRANDT:
                 g0 = g1 = 0.0
@@ -199,24 +191,21 @@ def linearize(  # noqa: PLR0912, PLR0915
                 by_columns[k, 2, POSE + j] = 0.0
 
         for r in range(rows):
+            a0, a1, a2 = weighted[r, 0], weighted[r, 1], weighted[r, 2]
             if is_offset:
-                for i in range(3):
-                    line[i] = (
-                        weighted[r, 0] * offset[0, i] + weighted[r, 1] * offset[1, i] + weighted[r, 2] * offset[2, i]
-                    )
-            else:
-                line[0], line[1], line[2] = weighted[r, 0], weighted[r, 1], weighted[r, 2]
-            row = by_columns[k, r]
-            row[0], row[1], row[2] = line[0], line[1], line[2]
-            row[3] = rigged[1] * line[2] - rigged[2] * line[1]
-            row[4] = rigged[2] * line[0] - rigged[0] * line[2]
-            row[5] = rigged[0] * line[1] - rigged[1] * line[0]
+                b0 = a0 * offsets[v, 0, 0] + a1 * offsets[v, 1, 0] + a2 * offsets[v, 2, 0]
+                b1 = a0 * offsets[v, 0, 1] + a1 * offsets[v, 1, 1] + a2 * offsets[v, 2, 1]
+                b2 = a0 * offsets[v, 0, 2] + a1 * offsets[v, 1, 2] + a2 * offsets[v, 2, 2]
+                a0, a1, a2 = b0, b1, b2
+            by_columns[k, r, 0], by_columns[k, r, 1], by_columns[k, r, 2] = a0, a1, a2
+            by_columns[k, r, 3], by_columns[k, r, 4] = y * a2 - z * a1, z * a0 - x * a2
+            by_columns[k, r, 5] = x * a1 - y * a0
             for i in range(3):
-                by_point[k, r, i] = line[0] * rigid[0, i] + line[1] * rigid[1, i] + line[2] * rigid[2, i]
+                by_point[k, r, i] = a0 * poses[t, 0, i] + a1 * poses[t, 1, i] + a2 * poses[t, 2, i]
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=_FAST)
+@fused
 def accumulate(
     first: int,
     last: int,
@@ -305,7 +294,7 @@ def accumulate(
                         coupling[at + 2 * own_width + i] += c0 * g0 + c1 * g1
 
 
-@njit(cache=True, nogil=True)
+@fused
 def retract_poses(poses: Floats, pose_offset: Ints, step: Floats, out: Floats) -> None:
     """exp(x) T for every free pose, (P, 4, 4), x being its six entries of `step`; the held ones are copied.
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cv3d.errors import UsageError
 from cv3d.geometry.bundle.covariance import reduced_at_start
 from cv3d.geometry.bundle.direct import Reduced
-from cv3d.geometry.bundle.evaluating import NormalEquations
+from cv3d.geometry.bundle.normal import NormalEquations
 from cv3d.geometry.bundle.priors import GaussianPrior, PointPriors
 from cv3d.geometry.bundle.problem import BundleProblem, Observations, Views
 from cv3d.geometry.bundle.structure import POSE

@@ -71,7 +71,7 @@ class BundleOptions:
     linear_solver: LinearSolver = LinearSolver.AUTO
     dense_up_to: int = 600
     """Unknowns of poses and intrinsics up to which a dense factorisation is not questioned."""
-    direct_up_to: int = 6000
+    direct_up_to: int = 4000
     """Unknowns up to which a full system is still factorised."""
     cg_tolerance: float = 1e-2
     """Relative residual at which conjugate gradients stop."""

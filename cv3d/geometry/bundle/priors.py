@@ -7,6 +7,7 @@ step of that pose is the inverse left Jacobian of SE(3) at e.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,19 +58,43 @@ class GaussianPrior:
         """
         return GaussianPrior((index,), np.asarray(b_from_world)[None], _inverse(covariance), np.zeros(6))
 
-    def check(self, poses: int, cameras: int) -> None:
-        """Whether it fits a problem of so many poses and cameras.
+    @staticmethod
+    def on_camera(index: int, params: tuple[float, ...], covariance: Floats) -> GaussianPrior:
+        """What is known of a camera's free parameters, such as a focal length from a picture's header.
+
+        Args:
+            index: of the camera.
+            params: all its parameters where it is known best; those that are held do not matter.
+            covariance: of its unknowns in their order in the problem, (K, K): with `one_focal` the focal length fx
+                comes first, and then the free names in the order of the model's `param_names`.
 
         Raises:
-            InputError: it does not, or its numbers are not finite.
+            InputError: the covariance is not positive definite.
         """
+        information = _inverse(covariance)
+        return GaussianPrior(
+            (), np.zeros((0, 4, 4)), information, np.zeros(len(information)), cameras=(index,), at_cameras=(params,)
+        )
+
+    def check(self, poses: int, unknowns: Sequence[int]) -> None:
+        """Whether it fits a problem.
+
+        Args:
+            poses: number of poses of the problem.
+            unknowns: number of free unknowns of each of its cameras.
+
+        Raises:
+            InputError: it does not fit, or its numbers are not finite.
+        """
+        cameras = len(unknowns)
         if any(not 0 <= p < poses for p in self.poses) or any(not 0 <= c < cameras for c in self.cameras):
             raise InputError("a prior names a pose or a camera that the problem does not have")
         size = len(self.gradient)
         if self.information.shape != (size, size) or self.at_poses.shape != (len(self.poses), 4, 4):
             raise InputError("a prior's information, gradient and linearisation points do not have matching shapes")
-        if size < 6 * len(self.poses) or len(self.cameras) != len(self.at_cameras):
-            raise InputError("a prior has fewer numbers than the poses and cameras that it ties need")
+        needed = 6 * len(self.poses) + sum(unknowns[camera] for camera in self.cameras)
+        if size != needed or len(self.cameras) != len(self.at_cameras):
+            raise InputError(f"a prior has {size} unknowns where the poses and cameras that it ties have {needed}")
         if not np.isfinite(self.information.sum() + self.gradient.sum() + self.at_poses.sum()):
             raise InputError("a prior is not finite")
 

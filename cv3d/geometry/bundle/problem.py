@@ -88,8 +88,11 @@ class FreeIntrinsics:
     one_focal: bool = False
     """Whether fx and fy change in proportion, as one unknown; "fx" or "fy" in `names` then frees both."""
 
-
-HELD = FreeIntrinsics()
+    @property
+    def unknowns(self) -> int:
+        """How many unknowns that makes."""
+        focal = {"fx", "fy"} & set(self.names)
+        return len(set(self.names) - focal) + (min(1, len(focal)) if self.one_focal else len(focal))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +167,9 @@ class BundleProblem:
         for camera, free in zip(self.cameras, self.free_intrinsics, strict=False):
             if unknown := [name for name in free.names if name not in camera.lens.param_names]:
                 raise InputError(f"camera model '{camera.model}' has no parameter {', '.join(unknown)}")
+        unknowns = [free.unknowns for free in self.free_intrinsics] or [0] * len(self.cameras)
         for prior in self.priors:
-            prior.check(len(poses), len(self.cameras))
+            prior.check(len(poses), unknowns)
         if self.point_priors is not None:
             self.point_priors.check(len(points))
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from cv3d.geometry.fused import fused
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +36,7 @@ _TINY = 1e-77
 _NEAR_AXIS = 1e-9
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@fused
 def project_brown(  # noqa: PLR0915
     params: Floats, x: float, y: float, z: float, shaped: bool, by_point: Floats, by_params: Floats
 ) -> tuple[float, float]:
@@ -117,7 +118,7 @@ def project_brown(  # noqa: PLR0915
     return fx * u + cx, fy * v + cy
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@fused
 def project_kannala_brandt(
     params: Floats, x: float, y: float, z: float, shaped: bool, by_point: Floats, by_params: Floats
 ) -> tuple[float, float]:

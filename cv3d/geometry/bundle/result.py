@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -77,8 +77,13 @@ class BundleResult:
         errors = self.errors[self.used]
         return float(np.sqrt((errors**2).sum(axis=1).mean())) if len(errors) else float("nan")
 
+    def __str__(self) -> str:
+        return (
+            f"cost {self.initial_cost:.6g} -> {self.final_cost:.6g}, {self.rms_px:.3f} px, {self.iterations} iterations "
+            f"({self.termination}, {self.solver}), {int(self.outliers.sum())} of {len(self.outliers)} observations "
+            f"suggested as outliers, {self.times.total:.3f} s"
+        )
+
     def as_problem(self) -> BundleProblem:
         """The problem at its solution, to go on from."""
-        from dataclasses import replace
-
         return replace(self.problem, poses=self.poses, points=self.points, cameras=self.cameras)

@@ -17,8 +17,9 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from cv3d.compute import torch_threads
 from cv3d.errors import EstimationError, InputError
 from cv3d.geometry.bundle.direct import DirectSolver
-from cv3d.geometry.bundle.evaluating import Evaluator, Linearization, State
+from cv3d.geometry.bundle.evaluating import Evaluator
 from cv3d.geometry.bundle.iterative import IterativeSolver
+from cv3d.geometry.bundle.normal import Linearization, State
 from cv3d.geometry.bundle.options import BundleOptions, LinearSolver, Termination
 from cv3d.geometry.bundle.problem import BundleProblem, is_measured
 from cv3d.geometry.bundle.result import BundleResult, BundleTimes

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from cv3d.geometry.bundle.problem import BundleProblem
+from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.intp]
@@ -170,7 +170,7 @@ def build(problem: BundleProblem, columns: Columns) -> Structure:
     )
 
 
-@njit(cache=True, nogil=True)
+@fused
 def _find_slots(  # noqa: PLR0912
     start: Ints, view: Ints, free: Bools, blocks: Ints
 ) -> tuple[Ints, Ints, int, Ints]:

@@ -90,9 +90,7 @@ def normalized_spread(
         grown = centres[a] + scale * (centres - centres[a])
         moved[:, :3, 3] = -np.einsum("pij,pj->pi", moved[:, :3, :3], grown)
         cloud = centres[a] + scale * (result.points - centres[a])
-        covariance = bundle_covariance(
-            replace(result, poses=moved, points=cloud), fixed_distance=fixed_distance
-        )
+        covariance = bundle_covariance(replace(result, poses=moved, points=cloud), fixed_distance=fixed_distance)
         away = pose_offsets(moved, truth.poses)
         poses.append([x @ np.linalg.solve(c, x) / 6 for x, c in zip(away[1:b], covariance.poses[1:b], strict=True)])
         off = cloud - truth.points

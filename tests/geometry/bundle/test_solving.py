@@ -27,6 +27,7 @@ from cv3d.geometry.bundle import (
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.robust import Loss, LossKind
 from cv3d.geometry.transforms import SE3, Sim3
+from cv3d.progress import Silent
 
 Floats = NDArray[np.float64]
 MakeScene = Callable[..., Any]
@@ -199,6 +200,41 @@ def test_every_solver_reaches_the_same_minimum(
     np.testing.assert_allclose(found.points, expected.points, atol=2e-4)
 
 
+def test_the_solver_is_chosen_by_size_and_overlap(make_scene: MakeScene) -> None:
+    full = make_scene(poses=12, points=40).noisy(0.5)
+    seen = full.observations
+    near = (seen.view - seen.point % 10 >= 0) & (seen.view - seen.point % 10 < 3)
+    chain = replace(full, observations=Observations(seen.pixels[near], seen.view[near], seen.point[near]))
+    for problem, options, expected in (
+        (full, BundleOptions(), LinearSolver.DENSE),
+        (full, BundleOptions(dense_up_to=10), LinearSolver.DENSE),
+        (full, BundleOptions(dense_up_to=10, direct_up_to=50), LinearSolver.ITERATIVE),
+        (chain, BundleOptions(), LinearSolver.DENSE),
+        (chain, BundleOptions(dense_up_to=10), LinearSolver.BANDED),
+        (chain, BundleOptions(dense_up_to=10, direct_up_to=50), LinearSolver.BANDED),
+    ):
+        assert adjust_bundle(problem, options).solver == expected
+
+
+def test_progress_is_told_of_every_iteration(make_scene: MakeScene, disturb: Disturb) -> None:
+    class Recorder(Silent):
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def start(self, stage: str, total: int | None = None) -> None:
+            self.heard.append(f"start {stage} {total}")
+
+        def advance(self, stage: str, steps: int = 1) -> None:
+            self.heard.append("advance")
+
+        def finish(self, stage: str) -> None:
+            self.heard.append("finish")
+
+    recorder = Recorder()
+    found = adjust_bundle(disturb(make_scene().noisy(0.5), 0.01, 0.05), BundleOptions(max_iterations=20), recorder)
+    assert recorder.heard == ["start bundle adjustment 20", *["advance"] * found.iterations, "finish"]
+
+
 def test_equal_runs_are_equal_to_the_bit(make_scene: MakeScene, disturb: Disturb) -> None:
     start = disturb(make_scene(poses=5, points=200).noisy(0.5), 0.01, 0.05)
     first, second = (adjust_bundle(start, BundleOptions(threads=2)) for _ in range(2))
@@ -303,6 +339,27 @@ def test_point_priors_are_weighed_against_pictures(make_scene: MakeScene) -> Non
     expected = np.linalg.solve(information + 1e4 * np.eye(3), 1e4 * pull)
     np.testing.assert_allclose(found.points[4] - problem.points[4], expected, rtol=1e-2)
     np.testing.assert_allclose(np.delete(found.points, 4, axis=0), np.delete(problem.points, 4, axis=0), atol=1e-9)
+
+
+def test_a_prior_on_a_focal_length_is_weighed_against_pictures(make_scene: MakeScene, lenses: Lenses) -> None:
+    camera = lenses["pinhole"]
+    problem = replace(
+        make_scene(camera, poses=4, points=20).truth,
+        held_poses=np.ones(4, bool),
+        held_points=np.ones(20, bool),
+        free_intrinsics=(FreeIntrinsics(("fx",), one_focal=True),),
+    )
+    # With everything else held the information about the focal length is that of the ideal image coordinates.
+    ratio = camera.params[1] / camera.params[0]
+    pulled = (camera.params[0] + 2.0, camera.params[1] + 2.0 * ratio, *camera.params[2:])
+    prior = GaussianPrior.on_camera(0, pulled, np.array([[1e-2]]))
+    found = adjust_bundle(replace(problem, priors=(prior,)), TO_THE_END)
+    ideal = (problem.observations.pixels - camera.params[2:4]) / camera.params[:2]
+    information = float((ideal**2 * [1.0, ratio**2]).sum())
+    expected = camera.params[0] + 2.0 * 100.0 / (information + 100.0)
+    assert found.cameras[0].params[0] == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(InputError, match="a prior has 2 unknowns"):
+        adjust_bundle(replace(problem, priors=(GaussianPrior.on_camera(0, pulled, np.eye(2)),)))
 
 
 def test_points_behind_a_camera_do_not_count(make_scene: MakeScene) -> None:
