@@ -296,10 +296,12 @@ def main() -> None:
                     for seed in seeds
                 ]
                 errors = [[pair.error for pair in one.pairs] for one in whole]
+                judged = evaluate_matches(pairs, theirs, MatchEvaluationOptions(options.max_error))
                 print(
                     f"  {method:18} reference {areas(reference, thresholds):15} "
-                    f"matches {areas(matched, thresholds):15} cv3d {areas(errors, thresholds):15} "
-                    f"precision {whole[0].precision:.1f} %",
+                    f"matches {areas(matched, thresholds):15} cv3d {areas(errors, thresholds):15}\n"
+                    f"  {'':18} precision {judged.precision:.1f} / {whole[0].precision:.1f} %, "
+                    f"matching score {judged.matching_score:.1f} / {whole[0].matching_score:.1f} % (reference / cv3d)",
                     flush=True,
                 )
     print(f"\n{PUBLISHED}")
