@@ -1,0 +1,163 @@
+"""Matched pairs and sets as a terminal shows them: readable at 80 columns and without colour."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cv3d.features.matching import PairMatch, SetMatch
+
+_WIDTH = 80
+_LABEL = 13
+"""Columns of the names of lines, with the space after them."""
+_MOST_NAMES = 5
+_MOST_REASONS = 6
+_MOST_GROUPS = 12
+
+
+def describe_pair(result: PairMatch) -> str:
+    """A matched pair for a person: the sentence, then what stands behind it."""
+    geometry = result.geometry
+    keypoints = f"{len(result.keypoints0)} and {len(result.keypoints1)}"
+    lines = [*_wrapped(result.sentence()), ""]
+    for label, name, size in zip(("first", "second"), result.names, result.sizes, strict=True):
+        lines += _line(label, f"{_short(name, 50)}, {size[0]}x{size[1]}")
+    lines += _line("keypoints", f"{keypoints} ({result.extractor})")
+    lines += _line("matches", f"{len(result.indices)} ({result.matcher})")
+    if result.decision:
+        lines += _line("decision", result.decision)
+    if geometry.verified:
+        refined = int((result.refined & geometry.inliers).sum())
+        moved = f", {refined} of them refined" if refined else ""
+        lines += _line("verified", f"{result.inlier_count}{moved}; {_error_words(result)}")
+        lines += _pose_lines(result)
+    stages = ((stage, taken) for stage, taken in result.seconds.items() if taken > 0.0)
+    lines += _line("time", ", ".join(f"{stage} {_time(taken)}" for stage, taken in stages))
+    return "\n".join(lines)
+
+
+def describe_set(result: SetMatch, out: Path | None = None, files: Sequence[str] = ()) -> str:
+    """A matched set for a person: the sentence, then what stands behind it.
+
+    Args:
+        result: the set.
+        out: where it was written.
+        files: what was written there.
+    """
+    groups = result.components()
+    lines = [*_wrapped(result.sentence()), ""]
+    lines += _line("pictures", _picture_words(result))
+    earlier = result.planned - result.computed
+    known = f", {earlier:,} of them in an earlier run" if 0 < earlier <= result.planned else ""
+    lines += _line("pairs", f"{result.planned:,} looked at ({_short(result.choice, 30)}){known}")
+    lines += _line("matchers", methods_words(result))
+    if len(result.edges):
+        median = int(np.median(result.inliers))
+        lines += _line("inliers", f"{int(result.inliers.sum()):,} verified matches, {median:,} a pair (median)")
+    if result.tracks:
+        lines += _line(
+            "tracks", f"{result.tracks:,} points in two or more pictures, {result.refined:,} keypoints refined"
+        )
+    together = [len(group) for group in groups if len(group) > 1]
+    if len(groups) > 1 and together:
+        more = f" and {len(together) - _MOST_GROUPS} more" if len(together) > _MOST_GROUPS else ""
+        lines += _line("groups", f"of {', '.join(map(str, together[:_MOST_GROUPS]))}{more} pictures")
+    stages = ((stage, taken) for stage, taken in result.seconds.items() if taken >= 0.0005)
+    lines += _line("time", ", ".join(f"{stage} {_time(taken)}" for stage, taken in stages))
+    alone = [(result.pictures[group[0]].name, result.pictures[group[0]].reason) for group in groups if len(group) == 1]
+    left_out = [(picture.name, picture.reason) for picture in result.pictures if picture.image_id is None]
+    lines += _reasons("alone", alone) + _reasons("left out", left_out)
+    if result.warnings:
+        lines.append("")
+    for warning in result.warnings:
+        lines += _wrapped(f"warning: {warning}", "  ")
+    if out is not None:
+        lines += ["", *_wrapped(f"written to {out}:"), *_wrapped(f"  {', '.join(files or [result.store.name])}", "  ")]
+    return "\n".join(lines)
+
+
+def methods_words(result: SetMatch) -> str:
+    """How many pairs were verified by which matcher, and what became of the others."""
+    unrelated = result.methods.get("unrelated", 0)
+    words = [f"{name} {count:,}" for name, count in result.methods.items() if name != "unrelated"]
+    others = result.planned - len(result.edges) - unrelated
+    words += [f"unrelated {unrelated:,}"] if unrelated else []
+    words += [f"unsure {others:,}"] if others > 0 else []
+    return ", ".join(words)
+
+
+def _picture_words(result: SetMatch) -> str:
+    keypoints = [picture.keypoints for picture in result.used]
+    if not keypoints:
+        return "none could be read"
+    each = f"{min(keypoints)}" if min(keypoints) == max(keypoints) else f"{min(keypoints)} to {max(keypoints)}"
+    return f"{len(result.used):,}, {each} keypoints each ({result.extractor})"
+
+
+def _error_words(result: PairMatch) -> str:
+    rms = result.geometry.rms
+    return f"{rms:.2f} px RMS" if math.isfinite(rms) else "error not known"
+
+
+def _pose_lines(result: PairMatch) -> list[str]:
+    lines: list[str] = []
+    turned, moved = result.deviations_deg()
+    if math.isfinite(result.rotation_deg):
+        lines += _line("rotation", f"{result.rotation_deg:.3f}°{_plus_minus(turned)}")
+    if result.direction is not None:
+        x, y, z = (f"{value + 0.0:.4f}" for value in result.direction.tolist())
+        lines += _line("direction", f"({x}, {y}, {z}){_plus_minus(moved)}, of the second camera's translation")
+    if math.isfinite(result.geometry.parallax):
+        lines += _line("parallax", f"{math.degrees(result.geometry.parallax):.2f}° (median)")
+    focal = result.geometry.focal
+    if focal is not None:
+        lines += _line("focal length", " and ".join(f"{value:.1f}" for value in focal.focals) + " px")
+    return lines
+
+
+def _plus_minus(deviation: float) -> str:
+    return f" ± {deviation:.2g}°" if math.isfinite(deviation) else ""
+
+
+def _time(seconds: float) -> str:
+    return f"{1e3 * seconds:.0f} ms" if seconds < 1.0 else f"{seconds:.1f} s"
+
+
+def _reasons(title: str, pictures: Iterable[tuple[str, str]]) -> list[str]:
+    """Pictures with their reasons, those with one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in pictures:
+        by_reason.setdefault(reason.removeprefix(f"{name}: ") or "no reason is known", []).append(name)
+    if not by_reason:
+        return []
+    lines = ["", f"{title}:"]
+    for reason, names in list(by_reason.items())[:_MOST_REASONS]:
+        shown = ", ".join(_short(name, 40) for name in names[:_MOST_NAMES])
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        lines += _wrapped(f"  {shown}{more}: {reason}", "    ")
+    if len(by_reason) > _MOST_REASONS:
+        lines.append("  and more, see report.html")
+    return lines
+
+
+def _line(label: str, words: str) -> list[str]:
+    return _wrapped(f"{label:<{_LABEL}}{words}", " " * _LABEL)
+
+
+def _wrapped(words: str, indent: str = "") -> list[str]:
+    # File names hold anything; what a terminal's encoding cannot say must not stop the summary.
+    text = words.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    own = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(text, _WIDTH, initial_indent="", subsequent_indent=indent or own, break_on_hyphens=False) or [
+        ""
+    ]
+
+
+def _short(name: str, most: int) -> str:
+    """A name, its end where it is too long: that is what tells files of one folder apart."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
