@@ -12,7 +12,7 @@ _HEAD = ("name", "kind", "licence", "MB", "speed", "weights")
 _RIGHT = 3
 """The column of numbers."""
 _WIDTH = 80
-_SPEEDS = "fast: tens of ms, medium: hundreds, slow: more; one VGA picture or pair, one CPU core"
+_SPEEDS = "fast: tens of ms, medium: hundreds, slow: more (VGA picture or pair, one core)"
 
 
 def listing_result(rows: Sequence[MethodRow]) -> dict[str, object]:
@@ -31,7 +31,7 @@ def describe_listing(rows: Sequence[MethodRow]) -> str:
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(padded).rstrip())
-    lines += ["", *textwrap.wrap(_SPEEDS, _WIDTH)]
+    lines += ["", _SPEEDS]
     return "\n".join(lines + _hint_lines(rows))
 
 
@@ -42,7 +42,7 @@ def _hint_lines(rows: Sequence[MethodRow]) -> list[str]:
         for weights in row.weights:
             if weights.hint and row.name not in hints.setdefault((weights.presence, weights.hint), []):
                 hints[weights.presence, weights.hint].append(row.name)
-    lines = ["", "weights that are not here:"] if hints else []
+    lines = ["", "weights that cannot be used yet:"] if hints else []
     for (presence, hint), names in hints.items():
         lines += textwrap.wrap(f"{', '.join(names)}:", _WIDTH, initial_indent="  ", subsequent_indent="  ")
         # A command is copied from the terminal, so it is never broken.
