@@ -6,7 +6,8 @@ FOLDER is one of Strecha's sets (default: views/fountain-P11 of the real data), 
 SIFT is extracted, matched exhaustively, verified and mapped by pycolmap. XFeat is extracted at the same size, matched
 by mutual nearest neighbours, verified by cv3d, and mapped from cv3d's store before and after refinement; last, the
 observations of that model are refined along its tracks, and it is adjusted once more. Reprojection errors are in pixels
-of the pictures as they are, those of the adjusted model over the observations that it keeps.
+of the pictures as they are, those of the adjusted model over the observations that it keeps. Seconds are the process's
+CPU seconds, of all threads together, which other work on the machine changes little.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def map_sift(folder: Path, scene: Scene, side: int) -> tuple[pycolmap.Reconstruc
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as work:
         database = Path(work) / "database.db"
-        start = time.perf_counter()
+        start = time.process_time()
         pycolmap.extract_features(
             str(database),
             str(folder / "images"),
@@ -97,13 +98,13 @@ def map_sift(folder: Path, scene: Scene, side: int) -> tuple[pycolmap.Reconstruc
             reader_options=reader,
             extraction_options=extraction,
         )
-        seconds["extract"] = time.perf_counter() - start
-        start = time.perf_counter()
+        seconds["extract"] = time.process_time() - start
+        start = time.process_time()
         pycolmap.match_exhaustive(str(database), matching_options=matching)
-        seconds["match"] = time.perf_counter() - start
-        start = time.perf_counter()
+        seconds["match"] = time.process_time() - start
+        start = time.process_time()
         model = map_database(database, folder / "images")
-        seconds["map"] = time.perf_counter() - start
+        seconds["map"] = time.process_time() - start
     return model, seconds
 
 
@@ -127,7 +128,7 @@ def find_matches(
     scene: Scene, count: int, side: int, compute: Compute
 ) -> tuple[list[Floats], dict[Pair, NDArray[np.int64]], dict[str, float]]:
     extractor, matcher = XFeat(compute, XFeatOptions(count)), MutualNearest()
-    start = time.perf_counter()
+    start = time.process_time()
     found, keypoints = [], []
     for picture in scene.pictures:
         factor = min(1.0, side / max(picture.shape))
@@ -136,13 +137,13 @@ def find_matches(
         found.append(extractor.extract(torch.from_numpy(small)[None, None].to(compute.device)))
         points = found[-1].keypoints[0][found[-1].mask[0]].cpu().numpy().astype(np.float64)
         keypoints.append((points + 0.5) * (np.array(picture.shape[::-1]) / size) - 0.5)
-    seconds = {"extract": time.perf_counter() - start}
-    start = time.perf_counter()
+    seconds = {"extract": time.process_time() - start}
+    start = time.process_time()
     matches = {
         (i, j): matcher.match(found[i], found[j]).of_pair(0).cpu().numpy()
         for i, j in itertools.combinations(range(len(found)), 2)
     }
-    seconds["match"] = time.perf_counter() - start
+    seconds["match"] = time.process_time() - start
     return keypoints, matches, seconds
 
 
@@ -276,39 +277,39 @@ def main() -> None:
     )
     print(
         f"{'':26} {'reg':>3} {'points':>6} {'observ.':>7} {'length':>6} {'mean px':>7} {'rms px':>7} "
-        f"{'AUC@¼°':>7} {'AUC@1°':>6} {'centre %':>8}   seconds"
+        f"{'AUC@¼°':>7} {'AUC@1°':>6} {'centre %':>8}   CPU seconds"
     )
     if not arguments.no_sift:
         model, seconds = map_sift(arguments.folder, scene, arguments.side)
         report("SIFT, pycolmap", model, scene, seconds)
 
     keypoints, matches, seconds = find_matches(scene, arguments.keypoints, arguments.side, compute)
-    start = time.perf_counter()
+    start = time.process_time()
     pairs = verify(scene, keypoints, matches)
-    seconds["verify"] = time.perf_counter() - start
-    start = time.perf_counter()
+    seconds["verify"] = time.process_time() - start
+    start = time.process_time()
     model = map_store(scene, keypoints, pairs)
-    report("XFeat", model, scene, {**seconds, "map": time.perf_counter() - start})
+    report("XFeat", model, scene, {**seconds, "map": time.process_time() - start})
 
-    start = time.perf_counter()
+    start = time.process_time()
     inliers = [VerifiedPair(i, j, rows[geometry.inliers], geometry) for (i, j), (rows, geometry) in pairs.items()]
     refined: SetRefinement = refine_set_keypoints(
         lambda index: scene.pictures[index], keypoints, inliers, compute, [scene.camera] * len(keypoints)
     )
-    seconds["refine"] = time.perf_counter() - start
-    start = time.perf_counter()
+    seconds["refine"] = time.process_time() - start
+    start = time.process_time()
     agreeing = {
         (one.first, one.second): one.matches[refined.agrees(one.first, one.second, one.matches)] for one in inliers
     }
     pairs = verify(scene, list(refined.keypoints), agreeing)
-    seconds["verify again"] = time.perf_counter() - start
-    start = time.perf_counter()
+    seconds["verify again"] = time.process_time() - start
+    start = time.process_time()
     model = map_store(scene, list(refined.keypoints), pairs)
-    seconds["map"] = time.perf_counter() - start
+    seconds["map"] = time.process_time() - start
     report("XFeat, refined", model, scene, seconds)
-    start = time.perf_counter()
+    start = time.process_time()
     model = refine_model(model, scene, compute)
-    report("XFeat, tracks refined too", model, scene, {"tracks and adjustment": time.perf_counter() - start})
+    report("XFeat, tracks refined too", model, scene, {"tracks and adjustment": time.process_time() - start})
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ and takes a few inner products. The affinity is held near the given one by a pri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from cv3d.features.refinement.options import Alignment, RefinementOptions
 from cv3d.features.refinement.pyramid import Pyramid
-from cv3d.features.refinement.template import Template
+from cv3d.features.refinement.template import Template, square_offsets
 
 _SETTLED = 2e-3
 """Step below which a patch stays where it is, samples."""
@@ -24,7 +27,71 @@ _FLOOR = 1e-6
 _TINY = 1e-12
 
 
+@dataclass(frozen=True, eq=False)
+class ReferencePatches:
+    """Patches as read in reference views, maybe several."""
+
+    patches: Tensor
+    """(n, (side + 2)²) float32."""
+    inside: Tensor
+    """(n,) bool, whether the patch lies inside its picture."""
+
+    def __getitem__(self, index: Tensor | slice) -> ReferencePatches:
+        """Some of them."""
+        return ReferencePatches(self.patches[index], self.inside[index])
+
+    @staticmethod
+    def join(parts: Sequence[ReferencePatches]) -> ReferencePatches:
+        """Those of several views, one after the other."""
+        return ReferencePatches(torch.cat([p.patches for p in parts]), torch.cat([p.inside for p in parts]))
+
+
 @torch.no_grad()
+def read_patches(reference: Pyramid, positions: Tensor, warps: Tensor, options: RefinementOptions) -> ReferencePatches:
+    """Read the surroundings of places, to be aligned by :func:`align_read_patches`.
+
+    Args:
+        reference: the view.
+        positions: (n, 2) float32, pixels.
+        warps: (n, 2, 2) float32, derivatives of target pixels by pixels of this view.
+        options: the side of a patch.
+    """
+    finite = positions.isfinite().all(1)
+    places = torch.where(finite[:, None], positions, 0.0)
+    step = _step(_usable(warps)[1])
+    own = step[:, None, None] * torch.eye(2, device=step.device)
+    levels = reference.levels_for(step)
+    patches = reference.sample(places, own, square_offsets(options.patch + 2, step.device), levels)
+    return ReferencePatches(patches, finite & reference.contains(places, own, options.patch // 2 + 1, levels))
+
+
+@torch.no_grad()
+def align_read_patches(
+    references: ReferencePatches, target: Pyramid, positions: Tensor, warps: Tensor, options: RefinementOptions
+) -> Alignment:
+    """Find patches that were read in other views in a target view.
+
+    Args:
+        references: n patches, read with these warps and options.
+        target: the view, of any size.
+        positions: (n, 2) float32, the start, pixels of the target.
+        warps: (n, 2, 2) float32, derivatives of target pixels by reference pixels. What is not finite is rejected.
+        options: patch, iterations, and what is accepted.
+
+    Returns:
+        A result for each, in order. All tensors are on one device, and nothing waits for it.
+    """
+    parts = [
+        _align(references[chunk], target, positions[chunk], warps[chunk], options)
+        for start in range(0, max(len(positions), 1), options.chunk)
+        for chunk in [slice(start, start + options.chunk)]
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    names = ("positions", "covariance", "warps", "ncc", "shift", "mask")
+    return Alignment(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
 def align_patches(
     reference: Pyramid,
     target: Pyramid,
@@ -47,40 +114,38 @@ def align_patches(
         A result for each, in order. All tensors are on one device, and nothing waits for it.
     """
     options = options or RefinementOptions()
-    count, chunk = positions0.shape[0], options.chunk
-    parts = [
-        _align(
-            reference,
-            target,
-            positions0[start : start + chunk],
-            positions1[start : start + chunk],
-            warps[start : start + chunk],
-            options,
-        )
-        for start in range(0, max(count, 1), chunk)
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    names = ("positions", "covariance", "warps", "ncc", "shift", "mask")
-    return Alignment(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    references = read_patches(reference, positions0, warps, options)
+    return align_read_patches(references, target, positions1, warps, options)
+
+
+def _usable(warps: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether warps can be used, (n,), and the warps (n, 2, 2) with the identity where not."""
+    finite = warps.isfinite().all(2).all(1)
+    finite = finite & (_determinant(warps).abs() > _SMALLEST_SCALE**2)
+    return finite, torch.where(finite[:, None, None], warps, torch.eye(2, device=warps.device))
+
+
+def _step(warps: Tensor) -> Tensor:
+    """(n,), reference pixels between samples: a sample is a pixel of the coarser view.
+
+    So what only the finer one can show stays out.
+    """
+    return (1.0 / _determinant(warps).abs().sqrt()).clamp(min=1.0)
 
 
 def _align(
-    reference: Pyramid, target: Pyramid, start0: Tensor, start1: Tensor, given: Tensor, options: RefinementOptions
+    references: ReferencePatches, target: Pyramid, start: Tensor, given: Tensor, options: RefinementOptions
 ) -> Alignment:
-    finite = start0.isfinite().all(1) & start1.isfinite().all(1) & given.isfinite().all(2).all(1)
-    finite = finite & (_determinant(given).abs() > _SMALLEST_SCALE**2)
-    warps = torch.where(finite[:, None, None], given, torch.eye(2, device=given.device))
-    place0, place1 = (torch.where(finite[:, None], start, 0.0) for start in (start0, start1))
-    scale = _determinant(warps).abs().sqrt()
-    # A sample is a pixel of the coarser view: what only the finer one can show stays out.
-    step = (1.0 / scale).clamp(min=1.0)
-    levels = target.levels_for(scale * step)
-    template = Template(reference, place0, step, options.patch, options.window * options.patch)
+    usable, warps = _usable(given)
+    usable = usable & start.isfinite().all(1)
+    place = torch.where(usable[:, None], start, 0.0)
+    step = _step(warps)
     local = warps * step[:, None, None]
+    levels = target.levels_for(_determinant(local).abs().sqrt())
+    template = Template(references.patches, options.patch, options.window * options.patch)
 
     inverse, conditioning = _inverse_symmetric(template.normal)
-    moved = _translate(template, target, place1, local, levels, inverse, options.iterations)
+    moved = _translate(template, target, place, local, levels, inverse, options.iterations)
     estimated, fields = local, template.fields
     if options.affine_iterations:
         moved, estimated, fields, inverse = _deform(template, target, moved, local, levels, options)
@@ -88,14 +153,14 @@ def _align(
     covariance = template.noise_of_step(fields, inverse, residuals)
     covariance = covariance + options.min_deviation**2 * torch.eye(2, device=moved.device)
 
-    shift = (_inverse(local) @ (moved - place1)[:, :, None])[..., 0].norm(dim=1)
+    shift = (_inverse(local) @ (moved - place)[:, :, None])[..., 0].norm(dim=1)
     deviation = _largest_eigenvalue(covariance).clamp(min=0.0).sqrt()
-    mask = finite & template.inside & target.contains(moved, estimated, options.patch // 2, levels)
+    mask = usable & references.inside & target.contains(moved, estimated, options.patch // 2, levels)
     mask = mask & (ncc >= options.min_ncc) & (shift <= options.max_shift)
     mask = mask & (conditioning >= options.min_conditioning) & (deviation <= options.max_deviation)
     keep = mask[:, None]
     return Alignment(
-        torch.where(keep, moved, start1),
+        torch.where(keep, moved, start),
         torch.where(keep[..., None], estimated @ covariance @ estimated.mT, 0.0),
         torch.where(keep[..., None], estimated / step[:, None, None], given),
         ncc,

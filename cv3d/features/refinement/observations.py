@@ -1,4 +1,4 @@
-"""Aligning many observations of many pictures, a pair of pictures at a time, with few pictures in memory."""
+"""Aligning many observations of many pictures, with few pictures in memory."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
+from cv3d.features.refinement.alignment import ReferencePatches, align_read_patches, read_patches
 from cv3d.features.refinement.options import RefinementOptions
-from cv3d.features.refinement.pairs import Floats, Picture, Refinement, as_pyramid, refine_matches
+from cv3d.features.refinement.pairs import Floats, Picture, Refinement, as_pyramid, from_alignment, on_device
 from cv3d.features.refinement.pyramid import Pyramid
 from cv3d.progress import SILENT, Progress
 
 Ints = NDArray[np.int64]
 STAGE = "refine"
+_WINDOW = 1 << 16
+"""Patches held between reading and aligning, 1.4 kB each."""
 Pictures = Callable[[int], Picture]
 """Gives a picture by its number, grey, (H, W), uint8 or float32 in [0, 1]."""
 
@@ -65,11 +69,14 @@ def align_observations(
     options: RefinementOptions | None = None,
     progress: Progress = SILENT,
 ) -> Refinement:
-    """Align observations to their references; pairs of pictures with a common reference follow one another.
+    """Align observations to their references.
+
+    Patches are read reference by reference and aligned target by target, so that a call has as many as possible.
 
     Raises:
         InputError: a picture is not grey, or of another type.
     """
+    options = options or RefinementOptions()
     count = len(tasks.references)
     found = Refinement(
         tasks.keypoints1.astype(np.float64),
@@ -79,22 +86,32 @@ def align_observations(
         np.zeros(count, dtype=np.float32),
         np.zeros(count, dtype=bool),
     )
-    order = np.lexsort((tasks.targets, tasks.references))
-    changes = (np.diff(tasks.references[order]) != 0) | (np.diff(tasks.targets[order]) != 0)
-    groups = np.split(order, np.flatnonzero(changes) + 1) if count else []
     progress.start(STAGE, count)
-    for rows in groups:
-        part = refine_matches(
-            pictures[int(tasks.references[rows[0]])],
-            pictures[int(tasks.targets[rows[0]])],
-            tasks.keypoints0[rows],
-            tasks.keypoints1[rows],
-            tasks.affinities[rows],
-            compute,
-            options,
-        )
-        for name in ("keypoints", "covariance", "affinities", "ncc", "shift", "mask"):
-            getattr(found, name)[rows] = getattr(part, name)
-        progress.advance(STAGE, len(rows))
+    order = np.lexsort((tasks.targets, tasks.references))
+    for start in range(0, count, _WINDOW):
+        rows = order[start : start + _WINDOW]
+        read = []
+        for part in _groups(tasks.references[rows]):
+            own = rows[part]
+            reference = pictures[int(tasks.references[own[0]])]
+            places, warps = on_device(tasks.keypoints0[own], compute), on_device(tasks.affinities[own], compute)
+            read.append(read_patches(reference, places, warps, options))
+        patches = ReferencePatches.join(read)
+        for part in _groups(tasks.targets[rows]):
+            own = rows[part]
+            target = pictures[int(tasks.targets[own[0]])]
+            places, warps = on_device(tasks.keypoints1[own], compute), on_device(tasks.affinities[own], compute)
+            index = torch.from_numpy(part).to(compute.device)
+            aligned = align_read_patches(patches[index], target, places, warps, options)
+            result = from_alignment(aligned, tasks.keypoints1[own], tasks.affinities[own])
+            for name in ("keypoints", "covariance", "affinities", "ncc", "shift", "mask"):
+                getattr(found, name)[own] = getattr(result, name)
+            progress.advance(STAGE, len(own))
     progress.finish(STAGE)
     return found
+
+
+def _groups(values: Ints) -> list[Ints]:
+    """Where each value is found, in ascending order of the values."""
+    order = np.argsort(values, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(values[order])) + 1)

@@ -79,7 +79,10 @@ def as_pyramid(image: Picture, compute: Compute) -> Pyramid:
     """
     if isinstance(image, Pyramid):
         return image
-    return Pyramid.build(image if isinstance(image, Tensor) else torch.from_numpy(image), compute)
+    if isinstance(image, Tensor):
+        return Pyramid.build(image, compute)
+    # torch warns of arrays that cannot be written to, as decoders give them.
+    return Pyramid.build(torch.from_numpy(np.require(image, requirements=["C", "W"])), compute)
 
 
 def on_device(array: Floats, compute: Compute) -> Tensor:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cv3d.features.refinement.pyramid import Pyramid
-
 LEAST_GAIN = 0.1
 """Contrast of the target over the reference's below which a step would be noise."""
 _CORRELATED = 2
@@ -19,25 +17,18 @@ _TINY = 1e-12
 class Template:
     """Patches of the reference view on a grid of n × side × side samples."""
 
-    def __init__(self, reference: Pyramid, positions: Tensor, step: Tensor, side: int, spread: float) -> None:
-        """Read patches and prepare the steps of a translation.
+    def __init__(self, patches: Tensor, side: int, spread: float) -> None:
+        """Prepare the steps of a translation.
 
         Args:
-            reference: the view.
-            positions: (n, 2), pixels.
-            step: (n,), pixels between samples.
+            patches: (n, (side + 2)²) float32, with one sample more on each side.
             side: samples along a side.
             spread: standard deviation of the window, samples.
         """
-        device = positions.device
         self.side = side
-        self.offsets = square_offsets(side, device)
+        self.offsets = square_offsets(side, patches.device)
         self.window = torch.exp(self.offsets.square().sum(1) * (-0.5 / spread**2))
         self.window = self.window / self.window.sum()
-        own = step[:, None, None] * torch.eye(2, device=device)
-        levels = reference.levels_for(step)
-        self.inside = reference.contains(positions, own, side // 2 + 1, levels)
-        patches = reference.sample(positions, own, square_offsets(side + 2, device), levels)
         patches = patches.view(-1, side + 2, side + 2)
         by_x = 0.5 * (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]).flatten(1)
         by_y = 0.5 * (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]).flatten(1)
