@@ -16,9 +16,9 @@ from scipy.sparse.linalg import splu
 
 Indices = NDArray[np.int64]
 
-_MERGED_BELOW = ((4, 0.8), (16, 0.3), (48, 0.1))
+_MERGED_BELOW = ((8, 0.8), (24, 0.4), (64, 0.2))
 """Unknown blocks of a merged front, and the share of zeros up to which the merging is worth it; see Davis 2006."""
-_MERGED_ABOVE = 0.05
+_MERGED_ABOVE = 0.1
 
 
 @dataclass(frozen=True, eq=False)

