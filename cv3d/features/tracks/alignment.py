@@ -16,6 +16,8 @@ from torch import Tensor
 from cv3d.features.tracks.pyramid import affine_basis, sample, sample_warped, window
 
 _TINY = 1e-6
+_CORRELATED = 6.0
+"""Residuals of neighbouring pixels are alike: as many of them count as one."""
 _DAMPING = 1e-3
 """Levenberg damping of the warp, as a share of the mean curvature: keeps a bare edge from sliding along itself."""
 
@@ -28,9 +30,11 @@ class AlignmentOptions:
     """Half the side of a reference patch, less half a pixel."""
     iterations: int = 6
     """Gauss-Newton steps in a frame."""
-    stiffness: float = 0.1
+    stiffness: float = 0.02
     """How much a warp resists change from one frame to the next, in units of a normalised patch's mean square gradient:
     where a patch says little about its warp, the warp stays as it is instead of taking the place with it."""
+    floor: float = 0.15
+    """Standard deviation of a coordinate that residuals do not tell, pixels: blur and compression move patches whole."""
     max_step: float = 1.0
     """Longest step of the patch's middle, and of its rim relative to it, pixels."""
 
@@ -152,14 +156,10 @@ def align(
     ncc = (read * values) @ weights
     # With both patches normalised the mean square residual is 2 (1 - ncc).
     variance = 2.0 * (1.0 - ncc).clamp(min=1e-4)
-    # The variance of a weighted estimate: residuals of neighbouring pixels are taken to be alike over two pixels.
     spread = variance * _CORRELATED * (weights * weights).sum()
-    middle = warps @ inverse[:, :2, :2] @ warps.transpose(1, 2) * spread[:, None, None]
+    middle = warps @ inverse[:, :2, :2] @ warps.transpose(1, 2) * spread[:, None, None] + options.floor**2 * eye
     covariance = torch.stack((middle[:, 0, 0], middle[:, 1, 1], middle[:, 0, 1]), 1)
     return Aligned(pixels, warps, ncc, covariance)
-
-
-_CORRELATED = 4.0
 
 
 def _normalised(patches: Tensor, weights: Tensor) -> Tensor:

@@ -32,13 +32,13 @@ class TrackOptions:
     """Least normalised cross-correlation of a point's patch with its reference."""
     max_pull: float = 2.0
     """Farthest that the alignment with the reference may move a point from where it was followed to, pixels."""
-    max_astray: int = 5
+    max_astray: int = 10
     """Successive frames in which a point may go on by flow alone, its reference patch not fitting."""
     min_astray_ncc: float = 0.5
     """Least normalised cross-correlation of a point that goes on by flow alone."""
     max_scale: float = 1.5
     """A point whose patch is stretched or squeezed by more than this gets a new reference patch."""
-    max_deviation: float = 0.35
+    max_deviation: float = 0.65
     """Largest standard deviation of an aligned place in its worst direction, pixels."""
     key_share: float = 0.8
     """A key frame is due when fewer of the points that the last one left are still followed."""
@@ -47,12 +47,12 @@ class TrackOptions:
     relink_s: float = 2.0
     """How long a lost point is looked for, seconds."""
     relink_radius: float = 12.0
-    """How far from its predicted place a lost point is looked for, pixels; grows by half as long as it is lost…"""
+    """How far from its predicted place a lost point is looked for, pixels; grows with the time."""
     min_cosine: float = 0.8
     """Least cosine of a lost point's descriptor and a keypoint's."""
     is_verified: bool = True
     """Whether points that contradict the geometry of two key frames are dropped."""
-    max_epipolar_error: float = 2.0
+    max_epipolar_error: float = 4.0
     """Largest error of a point under the geometry of two key frames, pixels."""
     flow: FlowOptions = field(default_factory=FlowOptions)
     """Following from frame to frame."""

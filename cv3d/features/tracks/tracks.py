@@ -223,7 +223,8 @@ class Tracks:
             FormatError: it holds something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as content:
+            # numpy leaves a file open whose content it cannot make out.
+            with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 missing = [name for name in ("about", *_ARRAYS) if name not in content]
                 if missing:
                     raise FormatError(f"{path}: no tracks: it lacks {', '.join(missing)}")
