@@ -40,6 +40,8 @@ class Evaluator:
     whitening: Floats
     depths: Floats
     active: Bools
+    pose: Ints
+    camera: Ints
     offsets: Floats
     model: Ints
     bases: Floats
@@ -69,8 +71,10 @@ class Evaluator:
         for index, basis in enumerate(structure.columns.bases):
             bases[index, : basis.shape[0], : basis.shape[1]] = basis
         model = np.array([PROJECTIONS.get(camera.model, TORCH) for camera in problem.cameras], np.intp)
-        camera = np.asarray(problem.views.camera, np.intp)[structure.view]
-        by_torch = [(int(c), np.flatnonzero(camera == c)) for c in np.flatnonzero(model == TORCH)]
+        # Copies: a kernel is compiled anew for every layout, and for arrays that may not be written to.
+        pose, camera = np.array(problem.views.pose, np.intp), np.array(problem.views.camera, np.intp)
+        taken_by = camera[structure.view]
+        by_torch = [(int(c), np.flatnonzero(taken_by == c)) for c in np.flatnonzero(model == TORCH)]
         rest = count if by_torch else 0
         offsets = problem.views.cam_from_rig
         return Evaluator(
@@ -83,7 +87,9 @@ class Evaluator:
             whitening=whitening(problem, order),
             depths=depth_weights(problem, order),
             active=np.ones(count, np.bool_),
-            offsets=np.zeros((0, 4, 4)) if offsets is None else np.ascontiguousarray(offsets, np.float64),
+            pose=pose,
+            camera=camera,
+            offsets=np.zeros((0, 4, 4)) if offsets is None else np.array(offsets, np.float64, order="C"),
             model=model,
             bases=bases,
             free=np.array([basis.shape[1] for basis in structure.columns.bases], np.intp),
@@ -119,8 +125,7 @@ class Evaluator:
             into.cost = np.inf
             return
         self._project_others(state)
-        views, structure = self.problem.views, self.structure
-        pose, camera = np.asarray(views.pose, np.intp), np.asarray(views.camera, np.intp)
+        structure = self.structure
 
         def chunk(first: int, last: int) -> float:
             start = structure.point_start
@@ -133,8 +138,8 @@ class Evaluator:
                 self.whitening,
                 self.depths,
                 self.active,
-                pose,
-                camera,
+                self.pose,
+                self.camera,
                 self.offsets,
                 len(self.offsets) > 0,
                 self.model,
@@ -269,13 +274,13 @@ class Evaluator:
         if not self.projected_cameras:
             return
         pixels, by_point, by_free = self.projected
-        views, structure = self.problem.views, self.structure
+        structure = self.structure
         for index, mine in self.projected_cameras:
             seen = np.empty((len(mine), 3))
             kernels.camera_points(
                 structure.view[mine],
                 structure.point[mine],
-                np.asarray(views.pose, np.intp),
+                self.pose,
                 self.offsets,
                 len(self.offsets) > 0,
                 state.poses,

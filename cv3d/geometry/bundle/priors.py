@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cv3d.errors import InputError
-from cv3d.geometry.transforms import SE3
+from cv3d.geometry.bundle.prior_kernels import pose_offsets
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -100,12 +99,11 @@ class GaussianPrior:
 
     def pose_offsets(self, poses: Floats) -> tuple[Floats, Floats]:
         """log(T T0^-1), (p, 6), and its derivative by a left step of T, (p, 6, 6), at poses T (P, 4, 4)."""
-        if not self.poses:
-            return np.zeros((0, 6)), np.zeros((0, 6, 6))
-        at = SE3.from_matrix(torch.from_numpy(np.ascontiguousarray(self.at_poses)))
-        now = SE3.from_matrix(torch.from_numpy(np.ascontiguousarray(poses[list(self.poses)])))
-        offset = (now @ at.inverse()).log()
-        return offset.numpy(), SE3.left_jacobian_inverse(offset).numpy()
+        offsets, slopes = np.empty((len(self.poses), 6)), np.empty((len(self.poses), 6, 6))
+        # Copies in the one layout that the kernel is compiled for.
+        at = np.array(self.at_poses, np.float64, order="C")
+        pose_offsets(np.ascontiguousarray(poses[list(self.poses)]), at, offsets, slopes)
+        return offsets, slopes
 
     def renumbered(self, poses: dict[int, int]) -> GaussianPrior:
         """The same prior where the poses have other indices, as after dropping one: `poses` from old to new."""

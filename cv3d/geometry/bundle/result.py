@@ -79,9 +79,9 @@ class BundleResult:
 
     def __str__(self) -> str:
         return (
-            f"cost {self.initial_cost:.6g} -> {self.final_cost:.6g}, {self.rms_px:.3f} px, {self.iterations} iterations "
-            f"({self.termination}, {self.solver}), {int(self.outliers.sum())} of {len(self.outliers)} observations "
-            f"suggested as outliers, {self.times.total:.3f} s"
+            f"cost {self.initial_cost:.6g} -> {self.final_cost:.6g}, {self.rms_px:.3f} px; "
+            f"{self.iterations} iterations ({self.termination}, {self.solver}), {self.times.total:.3f} s; "
+            f"{int(self.outliers.sum())} of {len(self.outliers)} observations suggested as outliers"
         )
 
     def as_problem(self) -> BundleProblem:

@@ -17,6 +17,7 @@ from cv3d.geometry.bundle.evaluating import Evaluator
 from cv3d.geometry.bundle.iterative import IterativeSolver
 from cv3d.geometry.bundle.kernels import CAUCHY, HUBER, retract_poses, rho
 from cv3d.geometry.bundle.kernels import SQUARED as SQUARED_CODE
+from cv3d.geometry.bundle.prior_kernels import pose_offsets
 from cv3d.geometry.bundle.projection_kernels import (
     BROWN,
     KANNALA_BRANDT,
@@ -95,6 +96,21 @@ def test_poses_move_as_the_exponential_says(size: float) -> None:
     expected[7] = poses[7]
     np.testing.assert_allclose(moved, expected, atol=1e-14)
     assert np.array_equal(moved[7], poses[7])
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-5, 1e-3, 0.3, 0.99, 1.01, 2.0, 3.0, np.pi - 1e-4])
+def test_offsets_of_priors_are_the_logarithms_of_the_reference(angle: float) -> None:
+    rng = np.random.default_rng(0)
+    axes = rng.normal(size=(30, 3))
+    axes[:3] = np.eye(3)
+    turns = angle * axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    at = SE3.exp(torch.from_numpy(rng.normal(size=(30, 6))))
+    now = SE3.exp(torch.from_numpy(np.hstack([rng.normal(size=(30, 3)), turns]))) @ at
+    found, slopes = np.empty((30, 6)), np.empty((30, 6, 6))
+    pose_offsets(now.as_matrix().numpy(), at.as_matrix().numpy(), found, slopes)
+    expected = (now @ at.inverse()).log()
+    np.testing.assert_allclose(found, expected, atol=1e-11)
+    np.testing.assert_allclose(slopes, SE3.left_jacobian_inverse(expected), atol=1e-10)
 
 
 def problem_of_all_kinds(make_scene: MakeScene, lenses: Lenses, names: tuple[str, ...], seed: int = 0) -> BundleProblem:
