@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -97,8 +97,25 @@ class _Best:
         return tuple(chosen)
 
 
-def pair_card(pair: StoredPair, result: SetMatch, store: FeatureStore, load: LoadPixels) -> Html:
-    """A pair with its pictures, matches and decision."""
+def thumbnails(pairs: Iterable[StoredPair], result: SetMatch, load: LoadPixels) -> dict[str, bytes | None]:
+    """The pictures of pairs as small JPEG files by their names; None for those that cannot be read.
+
+    Each is loaded once, and in the order of the set: frames of a video are decoded in one pass.
+    """
+    places = sorted({place for pair in pairs for place in pair.places})
+    names = [result.pictures[place].name for place in places]
+    return {name: None if (pixels := load(name)) is None or not pixels.size else _jpeg(pixels) for name in names}
+
+
+def pair_card(pair: StoredPair, result: SetMatch, store: FeatureStore, pixels: Mapping[str, bytes | None]) -> Html:
+    """A pair with its pictures, matches and decision.
+
+    Args:
+        pair: the pair.
+        result: the set it is of.
+        store: the set's store.
+        pixels: see :func:`thumbnails`.
+    """
     pictures = [result.pictures[place] for place in _as_stored(pair, result)]
     geometry, matches = store.two_view(pair.ids), store.matches(pair.ids)
     names = [f"{place + 1}: {picture.name}" for place, picture in zip(_as_stored(pair, result), pictures, strict=True)]
@@ -115,7 +132,7 @@ def pair_card(pair: StoredPair, result: SetMatch, store: FeatureStore, load: Loa
     if pair.decision:
         lines += [tag("br"), tag("span", pair.decision, class_="soft")]
     placement = place_pair(*(picture.size or (1, 1) for picture in pictures))
-    parts = [_picture(load(picture.name), placement, side) for side, picture in enumerate(pictures)]
+    parts = [_picture(pixels[picture.name], placement, side) for side, picture in enumerate(pictures)]
     if count:
         keypoints = [store.keypoints(image_id) for image_id in pair.ids]
         points = [
@@ -139,15 +156,15 @@ def _as_stored(pair: StoredPair, result: SetMatch) -> tuple[int, int]:
     return (first, second) if result.pictures[first].image_id == pair.ids[0] else (second, first)
 
 
-def _picture(pixels: NDArray[np.uint8] | None, placement: Placement, side: int) -> Html:
+def _picture(jpeg: bytes | None, placement: Placement, side: int) -> Html:
     (x, y), (width, height) = placement.corners[side], placement.shown[side]
     x, y, width, height = (_CANVAS * value for value in (x, y, width, height))
-    if pixels is None or pixels.size == 0:
+    if jpeg is None:
         blank = tag(
             "rect", x=f"{x:.1f}", y=f"{y:.1f}", width=f"{width:.1f}", height=f"{height:.1f}", fill="var(--grid)"
         )
         return joined([blank, svg.text(x + width / 2, y + height / 2, "cannot be read", style="font-size:28px")])
-    return svg.image(data_uri(_jpeg(pixels), "image/jpeg"), x, y, width, height)
+    return svg.image(data_uri(jpeg, "image/jpeg"), x, y, width, height)
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:

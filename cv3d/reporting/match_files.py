@@ -64,31 +64,37 @@ def write_set(
 
 def write_pair(
     result: PairMatch,
-    pixels0: NDArray[np.uint8],
-    pixels1: NDArray[np.uint8],
-    out: Path,
+    *,
+    npz: Path | None = None,
+    out: Path | None = None,
+    pixels: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
     overwrite: bool = False,
 ) -> dict[str, object]:
-    """Write a matched pair as one folder, which appears whole: its result, its arrays, its picture.
+    """Write a matched pair, where that is asked for.
 
     Args:
         result: the pair.
-        pixels0: of the first picture, (H, W) or (H, W, 3) RGB.
-        pixels1: of the second.
-        out: the folder.
+        npz: a file for its arrays; one that is there is replaced.
+        out: a folder for its result, its arrays and its picture, which appears whole.
+        pixels: of both pictures, (H, W) or (H, W, 3) RGB; without them the folder has no picture.
         overwrite: whether a folder that is there may be replaced.
 
     Returns:
-        The result as `result.json` holds it.
+        The result as `result.json` holds it; with the names of the folder's files where there is one.
 
     Raises:
-        OutputError: the folder is there and not empty, or cannot be written.
+        OutputError: the folder is there and not empty, or something cannot be written.
     """
-    content: dict[str, object] = result.as_result() | {"files": [MATCHES_FILE, PLOT_FILE, RESULT_FILE]}
-    with atomic_directory(out, overwrite) as folder:
-        write_pair_arrays(result, folder / MATCHES_FILE)
-        draw_pair(result, pixels0, pixels1, folder / PLOT_FILE)
-        atomic_write_text(folder / RESULT_FILE, to_json(content, indent=2) + "\n")
+    content: dict[str, object] = result.as_result()
+    if out is not None:
+        content["files"] = [MATCHES_FILE, *([] if pixels is None else [PLOT_FILE]), RESULT_FILE]
+        with atomic_directory(out, overwrite) as folder:
+            write_pair_arrays(result, folder / MATCHES_FILE)
+            if pixels is not None:
+                draw_pair(result, *pixels, folder / PLOT_FILE)
+            atomic_write_text(folder / RESULT_FILE, to_json(content, indent=2) + "\n")
+    if npz is not None:
+        write_pair_arrays(result, npz)
     return content
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import cv3d
 from cv3d.features.matching import SetMatch, SetPicture
 from cv3d.features.store import FeatureStore
-from cv3d.reporting.match_cards import choose_examples, pair_card
+from cv3d.reporting.match_cards import choose_examples, pair_card, thumbnails
 from cv3d.reporting.match_summary import methods_words
 from cv3d.reporting.page import Html, figure, joined, page, percent, section, table, tag
 from cv3d.reporting.report_parts import bar, small_note, tile
@@ -71,7 +71,7 @@ def _tiles(result: SetMatch, groups: Sequence[Sequence[int]]) -> list[Html]:
     share = percent(verified / result.planned) if result.planned else "–"
     middle = f"{int(np.median(result.inliers)):,} a pair (median)" if verified else "no pair has any"
     alone = sum(len(group) == 1 for group in groups)
-    largest = f"largest of {len(groups[0]):,} pictures" if groups else "no pictures"
+    largest = f"{'largest of' if len(groups) > 1 else 'of'} {len(groups[0]):,} pictures" if groups else "no pictures"
     refined = f"in two or more pictures; {result.refined:,} keypoints refined"
     methods = [(name, count) for name, count in result.methods.items() if name != "unrelated"]
     learned = f"{methods[1][1]:,} by {methods[1][0]}" if len(methods) > 1 else "no second matcher"
@@ -110,10 +110,11 @@ def _pair_sections(result: SetMatch, store: FeatureStore, load: LoadPixels) -> l
             f"Those that came closest, and pairs with nothing in common. In all: {methods_words(result)}.",
         ),
     ]
+    pixels = thumbnails((pair for _, _, pairs, _ in kinds for pair in pairs), result, load)
     sections = []
     for anchor, title, pairs, words in kinds:
         if pairs:
-            cards = [pair_card(pair, result, store, load) for pair in pairs]
+            cards = [pair_card(pair, result, store, pixels) for pair in pairs]
             gallery = tag("div", *cards, class_="gallery", style=_GALLERY)
             sections.append((anchor, title, section(anchor, title, tag("p", words, class_="soft"), gallery)))
     return sections

@@ -1,4 +1,4 @@
-"""Matched pairs and sets as a terminal shows them: readable at 80 columns and without colour."""
+"""What `cv3d match` says on a terminal of pairs, sets and methods: readable at 80 columns and without colour."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cv3d.features.listing import MethodRow, Presence
 from cv3d.features.matching import PairMatch, SetMatch
 
 _WIDTH = 80
@@ -17,6 +18,12 @@ _LABEL = 13
 _MOST_NAMES = 5
 _MOST_REASONS = 6
 _MOST_GROUPS = 12
+
+LISTING_SCHEMA = "cv3d.match_methods/1"
+_LISTING_HEAD = ("name", "kind", "licence", "MB", "speed", "weights")
+_SIZE_COLUMN = 3
+"""The column of numbers."""
+_SPEEDS = "fast: tens of ms, medium: hundreds, slow: more (VGA picture or pair, one core)"
 
 
 def describe_pair(result: PairMatch) -> str:
@@ -90,6 +97,26 @@ def methods_words(result: SetMatch) -> str:
     return ", ".join(words)
 
 
+def listing_result(rows: Sequence[MethodRow]) -> dict[str, object]:
+    """The listing as plain data, with its schema."""
+    return {"schema": LISTING_SCHEMA, "methods": [_listed_method(row) for row in rows]}
+
+
+def describe_listing(rows: Sequence[MethodRow]) -> str:
+    """The listing for a person, at most 80 columns wide: a table, and what to do about weights that are not here."""
+    cells = [_LISTING_HEAD, *(_listing_cells(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_LISTING_HEAD))]
+    lines = []
+    for row in cells:
+        padded = [
+            text.rjust(width) if column == _SIZE_COLUMN else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    lines += ["", _SPEEDS]
+    return "\n".join(lines + _hint_lines(rows))
+
+
 def _picture_words(result: SetMatch) -> str:
     keypoints = [picture.keypoints for picture in result.used]
     if not keypoints:
@@ -161,3 +188,57 @@ def _wrapped(words: str, indent: str = "") -> list[str]:
 def _short(name: str, most: int) -> str:
     """A name, its end where it is too long: that is what tells files of one folder apart."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _hint_lines(rows: Sequence[MethodRow]) -> list[str]:
+    """What brings the weights that cannot be used, methods that one line helps together."""
+    hints: dict[tuple[Presence, str], list[str]] = {}
+    for row in rows:
+        for weights in row.weights:
+            if weights.hint and row.name not in hints.setdefault((weights.presence, weights.hint), []):
+                hints[weights.presence, weights.hint].append(row.name)
+    lines = ["", "weights that cannot be used yet:"] if hints else []
+    for (presence, hint), names in hints.items():
+        lines += textwrap.wrap(f"{', '.join(names)}:", _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        # A command is copied from the terminal, so it is never broken.
+        is_command = presence is Presence.MISSING
+        indent = "    "
+        lines += (
+            [indent + hint]
+            if is_command
+            else textwrap.wrap(hint, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+        )
+    return lines
+
+
+def _listing_cells(row: MethodRow) -> tuple[str, ...]:
+    size = f"{row.megabytes:.1f}" if row.weights else ""
+    state = "none needed" if not row.weights else f"here ({row.source})" if row.is_ready else row.source
+    return row.name, row.kind.value, row.licence, size, row.speed, state
+
+
+def _listed_method(row: MethodRow) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "kind": row.kind.value,
+        "summary": row.summary,
+        "licence": row.licence,
+        "speed": row.speed,
+        "megabytes": round(row.megabytes, 3),
+        "extractors": list(row.extractors),
+        "ready": row.is_ready,
+        "weights": [
+            {
+                "name": weights.name,
+                "bytes": weights.bytes,
+                "licence": weights.licence,
+                "state": weights.presence.value,
+                "path": None if weights.path is None else str(weights.path),
+                "source": weights.source,
+                "install": weights.hint if weights.presence is Presence.MISSING else "",
+                "problem": weights.hint if weights.presence is Presence.WRONG else "",
+                "url": weights.url,
+            }
+            for weights in row.weights
+        ],
+    }

@@ -14,8 +14,13 @@ import pytest
 from cv3d.errors import InputError, OutputError
 from cv3d.features.listing import Presence, list_methods
 from cv3d.reporting.match_files import PAIR_COLUMNS, PICTURE_COLUMNS, write_pair, write_pair_arrays, write_set
-from cv3d.reporting.match_listing import LISTING_SCHEMA, describe_listing, listing_result
-from cv3d.reporting.match_summary import describe_pair, describe_set
+from cv3d.reporting.match_summary import (
+    LISTING_SCHEMA,
+    describe_listing,
+    describe_pair,
+    describe_set,
+    listing_result,
+)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -67,14 +72,19 @@ def test_a_store_that_is_gone_is_named(make_set: Any, tmp_path: Path) -> None:
 
 def test_a_pair_is_written_as_a_folder(pair_maker: Any, noise: Any, tmp_path: Path) -> None:
     result, out = pair_maker(), tmp_path / "pair"
-    content = write_pair(result, noise((160, 120)), noise((120, 160)), out)
+    pixels = noise((160, 120)), noise((120, 160))
+    content = write_pair(result, out=out, pixels=pixels)
     assert sorted(path.name for path in out.iterdir()) == sorted(content["files"])
     assert json.loads((out / "result.json").read_text())["inliers"] == result.inlier_count
     with np.load(out / "matches.npz") as arrays:
         assert np.array_equal(arrays["points1"], result.points1)
         assert np.array_equal(arrays["inliers"], result.geometry.inliers)
     with pytest.raises(OutputError, match="not empty"):
-        write_pair(result, noise((160, 120)), noise((120, 160)), out)
+        write_pair(result, out=out, pixels=pixels)
+    again = write_pair(result, out=out, npz=tmp_path / "own.npz", overwrite=True)
+    assert sorted(path.name for path in out.iterdir()) == sorted(again["files"]) == ["matches.npz", "result.json"]
+    assert (tmp_path / "own.npz").read_bytes() == (out / "matches.npz").read_bytes()
+    assert write_pair(result) == result.as_result()
 
 
 def test_arrays_are_the_same_bytes_under_any_name(pair_maker: Any, tmp_path: Path) -> None:
