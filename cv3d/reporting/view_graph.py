@@ -24,6 +24,8 @@ _SIDE = 640.0
 _GROUP_COLOURS = ("var(--ink)", "#1f9d63", "#9a5bd8", "#d0437f", "#16a3b5", "#8f7a12")
 _NUMBERED = 40
 _LONE_SHOWN = 40
+_MARGIN = 32.0
+_LEAST_RADIUS, _MOST_RADIUS = 1.8, 7.0
 _FAINTEST = 0.22
 _HALO = "fill:var(--ink);stroke:var(--card);stroke-width:3px;paint-order:stroke"
 """Of numbers that lie on lines."""
@@ -47,8 +49,8 @@ def matrix_figure(result: SetMatch) -> tuple[Html, str]:
         rows, cols = result.edges[order, one] // step, result.edges[order, other] // step
         is_top = result.inliers[order] == strongest[rows, cols]
         learned[rows[is_top], cols[is_top]] = result.is_learned[order][is_top]
-    x = Axis(0.5, count + 0.5, 66.0, _SIDE - 10.0)
-    y = Axis(0.5, count + 0.5, 10.0, _SIDE - 66.0)
+    x = Axis(0.5, count + 0.5, 66.0, _SIDE - 24.0)
+    y = Axis(0.5, count + 0.5, 10.0, _SIDE - 80.0)
     uri = _png(_coloured(strongest, learned, low, high))
     # The last cell may stand for fewer pictures than the others.
     full = cells * step / count
@@ -64,7 +66,7 @@ def matrix_figure(result: SetMatch) -> tuple[Html, str]:
         svg.clip("matrix-area", x, y, picture) if full > 1.0 else picture,
         svg.frame(x, y, "picture", "picture", counts=(min(8, count), min(8, count)), grid=False),
     ]
-    scale, extra = _colour_scale(result, low, high, _SIDE - 4.0)
+    scale, extra = _colour_scale(result, low, high, _SIDE - 18.0)
     parts.append(scale)
     caption = "Inliers of every verified pair; the pictures are numbered as in the table below."
     if step > 1:
@@ -92,19 +94,26 @@ def graph_figure(result: SetMatch) -> tuple[Html, str]:
         edges, inliers = merged_edges(merged, edges, inliers)
     is_learned = learned_weights > 0.5 * inliers
     group_nodes = [np.unique(merged[labels[np.array(group)]]) for group in groups]
-    height = 600.0
-    places = _all_places(group_nodes[:MOST_NODES], edges, inliers, (_SIDE - 48.0, height - 48.0), len(members)) + 24.0
+    room = _SIDE - 2.0 * _MARGIN
+    places = _all_places(group_nodes[:MOST_NODES], edges, inliers, (room, room), len(members))
     shown_nodes = np.isfinite(places[:, 0])
+    height = 2.0 * _MARGIN
+    if shown_nodes.any():
+        # A chain is long and flat: no more height than it needs.
+        places += _MARGIN - np.array([0.0, np.nanmin(places[:, 1])])
+        height = float(np.nanmax(places[:, 1])) + _MARGIN
     drawn = telling_edges(len(members), edges, inliers, MOST_EDGES)
     drawn = drawn[shown_nodes[edges[drawn]].all(axis=1)] if len(drawn) else drawn
     parts = [_edges(places, edges[drawn], inliers[drawn], is_learned[drawn])]
     names = _node_names(result, together, merged, members)
-    radius = 7.0 if len(members) <= _NUMBERED else 5.0 if len(members) <= 120 else 3.4
+    radius = _radius(places[shown_nodes])
+    sizes = (
+        radius * np.sqrt(members / max(float(np.mean(members)), 1.0)) if is_merged else np.full(len(members), radius)
+    )
     for number, nodes in enumerate(group_nodes[:MOST_NODES]):
         colour = _GROUP_COLOURS[number] if number < len(_GROUP_COLOURS) else "var(--mute)"
         for node in nodes.tolist():
-            own = radius if not is_merged else 2.6 * math.sqrt(float(members[node])) + 0.8
-            parts.append(_node(places[node], min(own, 16.0), colour, names[node]))
+            parts.append(_node(places[node], float(sizes[node]), colour, names[node]))
     if len(members) <= _NUMBERED and not is_merged:
         for node, (x, y) in enumerate(places.tolist()):
             parts.append(svg.text(x, y - radius - 3.0, str(int(together[node]) + 1), style=_HALO))
@@ -148,13 +157,13 @@ def _colour_scale(result: SetMatch, low: float, high: float, top: float) -> tupl
         y = top + 20.0 * row
         strip = _png(_coloured(values, np.full(values.shape, row > 0), low, high))
         parts += [
-            svg.text(190.0, y + 11.0, name, "end"),
+            svg.text(176.0, y + 11.0, name, "end"),
             svg.image(strip, axis.start, y, axis.end - axis.start, 14.0),
         ]
     bottom = top + 20.0 * len(names)
     ticks = axis.ticks(5) if high > 2.0 * low else [low, high]
     parts += [svg.text(axis.at(tick), bottom + 11.0, svg.tick_text(round(tick))) for tick in ticks]
-    parts.append(svg.text(190.0, bottom + 11.0, "inliers", "end"))
+    parts.append(svg.text(176.0, bottom + 11.0, "inliers", "end"))
     return joined(parts), bottom + 20.0 - _SIDE
 
 
@@ -214,6 +223,15 @@ def _edges(
     return joined(parts)
 
 
+def _radius(places: NDArray[np.float64]) -> float:
+    """How large nodes may be without covering each other, most of them."""
+    if len(places) < 2:
+        return _MOST_RADIUS
+    apart = np.sqrt(((places[:, None] - places[None]) ** 2).sum(axis=2))
+    np.fill_diagonal(apart, math.inf)
+    return float(np.clip(0.42 * np.median(apart.min(axis=1)), _LEAST_RADIUS, _MOST_RADIUS))
+
+
 def _node(place: NDArray[np.float64], radius: float, colour: str, name: str, is_hollow: bool = False) -> Html:
     return tag(
         "circle",
@@ -247,7 +265,8 @@ def _lone_strip(result: SetMatch, lone: list[int], top: float) -> tuple[list[Htm
         return [], 0.0
     words = f"{len(lone)} alone" if len(lone) <= _LONE_SHOWN else f"{len(lone)} alone, {_LONE_SHOWN} of them shown"
     parts = [svg.text(14.0, top + 16.0, words, "start")]
-    each, columns = 30.0, int((_SIDE - 28.0) // 30.0)
+    each = 30.0 if len(result.pictures) < 1000 else 44.0
+    columns = int((_SIDE - 28.0) // each)
     for index, place in enumerate(lone[:_LONE_SHOWN]):
         x = 24.0 + each * (index % columns)
         y = top + 34.0 + 36.0 * (index // columns)
