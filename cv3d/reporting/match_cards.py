@@ -63,9 +63,10 @@ def choose_examples(pairs: Iterable[StoredPair], learned: str | None) -> Example
         if pair.matcher == learned:
             helped.add(pair.inliers - pair.first_inliers, pair)
     shown: set[tuple[int, int]] = set()
-    gained = helped.spread(_SHOWN, shown)
-    top = strongest.spread(_SHOWN, shown)
+    # A pair is shown once, and what may be false is shown as such.
     bottom = weakest.spread(_SHOWN, shown)
+    top = strongest.spread(_SHOWN, shown)
+    gained = helped.spread(_SHOWN, shown)
     close = hopeful.spread(_SHOWN - 1, shown)
     return ExamplePairs(top, bottom, gained, close + unrelated.spread(_SHOWN - len(close), shown))
 
