@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
+from cv3d.errors import InputError
 from cv3d.features.refinement import (
     RefinementOptions,
     SetOptions,
@@ -224,6 +225,8 @@ def test_an_empty_set_is_refined_to_nothing() -> None:
 
 
 def test_shapes_are_checked() -> None:
+    with pytest.raises(InputError):
+        SetOptions(rounds=0)
     cameras, poses = posed()
     one = np.zeros(1, dtype=np.int64)
     with pytest.raises(ValueError, match="observations"):
