@@ -25,7 +25,8 @@ from cv3d.features.matchers.lightglue_network import LightGlueNetwork, assignmen
 from cv3d.features.matchers.nearest import mutual
 
 COMPACT: Mapping[str, bool] = {"cpu": True, "cuda": False, "mps": False}
-"""Which driver runs, by kind of device: compact where a question of the host costs nothing."""
+"""Which driver runs, by kind of device: compact where a question of the host costs nothing. There it takes pairs one by
+one: four pairs of 1024 keypoints on one core take 0.6 s so, and 1.0 s with the fixed driver, at once or one by one."""
 
 
 _Projected = tuple[Tensor, Tensor, Tensor, Tensor]
