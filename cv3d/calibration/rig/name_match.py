@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from cv3d.calibration.rig.recordings import Recording
 from cv3d.calibration.rig.result import Synchronisation, SyncMethod
 from cv3d.calibration.rig.stamps import (
     StampMatch,
+    drifts,
     exif_stamps,
     match_stamps,
     median_period,
@@ -235,7 +237,8 @@ def stamped_timeline(
     shifted = [f"{name} {shift:+.3f} s" for name, shift in zip(names, shifts_s, strict=True) if shift]
     if shifted:
         sentence += f"; clocks corrected by a constant: {', '.join(shifted)}"
-    return _timeline(moments, method, sentence, len(names), spread)
+    timeline = _timeline(moments, method, sentence, len(names), spread)
+    return replace(timeline, warnings=tuple(drifts(stamps, names)))
 
 
 def moment_times(stamps: NDArray[np.float64]) -> NDArray[np.float64]:

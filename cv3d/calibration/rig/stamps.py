@@ -27,6 +27,13 @@ _SINCE_1970 = 1e8
 """Stamps larger than this, seconds, do not count from the beginning of a recording."""
 _MOST_STAMPS = 400
 """Stamps of each camera that are compared with all of another's when the difference of the clocks is looked for."""
+_DRIFT_MOMENTS = 6
+_DRIFT_FRAMES = 0.25
+"""Share of a frame by which stamps run away over a recording before the user hears of it."""
+_DRIFT_SIGMAS = 5.0
+_RATES_ALIKE = 1.1
+_MEDIAN_STD = 1.2533 * 1.4826
+"""Standard deviation of a median of n values, over that of the values by their median deviation, times sqrt(n)."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,53 @@ def moment_stamps(
         seen = members[:, camera] >= 0
         stamps[seen, camera] = own[members[seen, camera]] + shifts[camera]
     return stamps
+
+
+def drifts(stamps: NDArray[np.float64], names: Sequence[str]) -> list[str]:
+    """Words on cameras whose stamps run away from the first one's.
+
+    Seen in a line through the differences, or, where these have grown beyond half a frame and begin anew, from moment
+    to moment. Cameras of other frame rates are passed over, as their differences come and go.
+
+    Args:
+        stamps: of the moments, (M, C), seconds; NaN for none.
+        names: the cameras' names, (C,).
+    """
+    periods = [median_period(own[np.isfinite(own)]) for own in stamps.T]
+    said = []
+    for camera in range(1, stamps.shape[1]):
+        both = stamps[np.isfinite(stamps[:, [0, camera]]).all(axis=1)][:, [0, camera]]
+        both = both[np.argsort(both[:, 0], kind="stable")]
+        period = max(periods[0], periods[camera])
+        if len(both) < _DRIFT_MOMENTS or period > _RATES_ALIKE * min(periods[0], periods[camera]):
+            continue
+        span = float(both[-1, 0] - both[0, 0])
+        for rate, rate_std in (_line(both), _steps(both)):
+            if abs(rate) * span >= _DRIFT_FRAMES * period and abs(rate) > _DRIFT_SIGMAS * rate_std:
+                said.append(
+                    f"the stamps of {names[camera]} run away from those of {names[0]}, by {rate * span:+.3f} s over "
+                    f"{span:.1f} s ({1e6 * rate:+.0f} ppm): the clocks drift or the frame rates differ"
+                )
+                break
+    return said
+
+
+def _line(both: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope of the difference of two cameras' stamps (M, 2) over time by least squares, and its deviation."""
+    time = both[:, 0] - both[:, 0].mean()
+    difference = both[:, 1] - both[:, 0]
+    slope = float(time @ difference / (time @ time))
+    residual = difference - difference.mean() - slope * time
+    return slope, float(np.sqrt(residual @ residual / (len(time) - 2) / (time @ time)))
+
+
+def _steps(both: NDArray[np.float64]) -> tuple[float, float]:
+    """The same as the median over successive moments, which does not mind single jumps."""
+    steps = np.diff(both, axis=0)
+    steps = steps[steps[:, 0] > 0.0]
+    slopes = steps[:, 1] / steps[:, 0] - 1.0
+    median = float(np.median(slopes))
+    return median, float(_MEDIAN_STD * np.median(np.abs(slopes - median)) / np.sqrt(len(slopes)))
 
 
 def time_names(times: NDArray[np.float64]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from cv3d.calibration.rig.frames import Moment, RigSources, Timeline
 from cv3d.calibration.rig.inputs import gather_rig, resample_rig
 from cv3d.calibration.rig.names import split_cameras, stamp_in_name
 from cv3d.calibration.rig.result import Synchronisation, SyncMethod
-from cv3d.calibration.rig.stamps import group_nearest, match_stamps
+from cv3d.calibration.rig.stamps import drifts, group_nearest, match_stamps
 from cv3d.errors import InputError
 
 _counter = iter(range(1_000_000))
@@ -196,6 +197,42 @@ def test_stamps_match_with_jitter_gaps_and_different_rates() -> None:
     assert np.abs(first[both[:, 0]] - second[both[:, 1]]).max() <= 0.025
     for camera, count in ((0, 100), (1, len(second))):
         assert sorted(match.members[match.members[:, camera] >= 0, camera]) == list(range(count))
+
+
+def moments_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Stamps of the moments of two cameras, (M, 2), frames nearest in time put together; NaN for none."""
+    members = group_nearest([first, second])
+    both = [np.where(own >= 0, times[own], np.nan) for own, times in zip(members.T, (first, second), strict=True)]
+    return np.stack(both, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "jitter_s", "is_told"),
+    [
+        (10, 0.06, 0.0, True),
+        (300, 1e-3, 0.02, True),
+        (300, -0.02, 0.005, True),  # the differences begin anew six times
+        (300, 0.0, 0.05, False),
+        (300, 2e-4, 0.05, False),  # 30 ms in the end, less than the stamps scatter
+    ],
+)
+def test_stamps_that_drift_are_told(count: int, rate: float, jitter_s: float, is_told: bool) -> None:
+    rng = np.random.default_rng(0)
+    times = 0.5 * np.arange(count)
+    stamps = moments_of(times, times * (1.0 + rate) + rng.normal(0.0, jitter_s, count))
+    said = drifts(stamps, ["left", "right"])
+    assert len(said) == is_told
+    for sentence in said:
+        found = re.fullmatch(
+            r"the stamps of right run away from those of left, by \S+ s over \S+ s \((\S+) ppm\): .*", sentence
+        )
+        assert found is not None
+        assert float(found[1]) == pytest.approx(1e6 * rate, rel=0.05)
+
+
+def test_other_frame_rates_are_no_drift() -> None:
+    for period in (0.1, 0.04, 1.0 / 24.0):
+        assert not drifts(moments_of(np.arange(300) / 30.0, np.arange(300) * period), ["left", "right"])
 
 
 def test_clocks_may_differ_where_stamps_are_irregular() -> None:
