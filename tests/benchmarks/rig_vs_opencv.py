@@ -1,11 +1,15 @@
-"""Calibrating stereo pairs beside OpenCV's stereoCalibrate at the same corners, in one process.
+"""Calibrating rigs beside OpenCV's stereoCalibrate at the same corners, in one process.
 
     CV3D_DATA=shared/data python tests/benchmarks/rig_vs_opencv.py --markdown
+    CV3D_DATA=shared/data python tests/benchmarks/rig_vs_opencv.py --webcams
 
 cv3d finds the corners. OpenCV gets those of them that both cameras see and that cv3d used; cv3d also uses what one
 camera sees alone, and weights cameras by their noise. The lens model is the same (OpenCV: five coefficients; cv3d:
 brown5) or what cv3d chooses by itself. OpenCV starts from each camera's own calibrateCamera and runs with free and with
 fixed intrinsics. Epipolar errors are means over both pictures, distortion removed.
+
+--webcams: four videos instead, every pair of cameras by OpenCV from the moments that cv3d matched, each camera by its
+own calibrateCamera; beside both, the rig that the authors of the recordings publish (caliscope). Takes minutes.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import os
 import platform
 import statistics
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +37,7 @@ from cv3d.calibration.rig.estimating import calibrate_rig_sources
 from cv3d.calibration.rig.frames import Moment, RigInput, RigSources, Timeline
 from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.result import RigCalibration, Synchronisation, SyncMethod
+from cv3d.formats.reading import read_cameras
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.epipolar import epipolar_distances
 from cv3d.media.inputs import find_pictures
@@ -40,6 +46,8 @@ Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 ITERATIONS = 300
+_FEWEST = 6
+"""Corners that both cameras see."""
 COLUMNS = ("set", "solver", "frames", "corners", "RMS px", "epipolar px", "baseline", "angle deg", "solve s")
 
 
@@ -53,16 +61,20 @@ class PairCorners:
     size: tuple[int, int]
 
     @staticmethod
-    def used_by(result: RigCalibration) -> PairCorners:
-        """The corners that a calibrated pair used."""
+    def used_by(result: RigCalibration, first: int = 0, second: int = 1) -> PairCorners:
+        """The corners that two calibrated cameras used and both saw."""
         board = result.board.points_m()
-        corners = PairCorners([], [], [], (result.cameras[0].camera.width, result.cameras[0].camera.height))
+        camera = result.cameras[first].camera
+        corners = PairCorners([], [], [], (camera.width, camera.height))
         for frame in result.frames:
-            views = [result.views[v] for v in frame.views if result.views[v].used]
-            if len(views) < 2:
+            used = {view.camera: view for v in frame.views if (view := result.views[v]).used}
+            if not (first in used and second in used):
                 continue
+            views = [used[first], used[second]]
             kept = [view.point_ids[~view.outliers] for view in views]
             ids, one, other = np.intersect1d(kept[0], kept[1], return_indices=True)
+            if len(ids) < _FEWEST:
+                continue
             corners.points.append(board[ids].astype(np.float32))
             corners.first.append(views[0].pixels[~views[0].outliers][one].astype(np.float32))
             corners.second.append(views[1].pixels[~views[1].outliers][other].astype(np.float32))
@@ -176,6 +188,49 @@ def cells(name: str, row: Row, corners: PairCorners) -> list[str]:
     ]
 
 
+def webcams(journal: Path | None) -> None:
+    """The table of four webcams: of every pair, our pose, OpenCV's and the authors'."""
+    root = data_root() / "calib" / "rig4_charuco"
+    authors = read_cameras(root / "camera_array.toml")
+    result = cv3d.calibrate_rig([root / "calibration" / "extrinsic"], square="54mm", journal=journal)
+    print(f"cv3d: joint RMS {result.rms_px:.3f} px, corner noise {result.noise_px:.3f} px")
+    given = tomllib.loads((root / "camera_array.toml").read_text(encoding="utf-8"))["cameras"].values()
+    lenses = []
+    for index, (camera, theirs) in enumerate(zip(result.cameras, given, strict=True)):
+        views = [view for view in result.views if view.camera == index and view.used]
+        board = result.board.points_m().astype(np.float32)
+        points = [board[view.point_ids[~view.outliers]] for view in views]
+        pixels = [view.pixels[~view.outliers].astype(np.float32) for view in views]
+        size = camera.camera.width, camera.camera.height
+        rms, matrix, shape, _, _ = cv2.calibrateCamera(points, pixels, size, None, None)
+        lenses.append((matrix, shape))
+        own = math.nan if camera.alone is None else camera.alone.rms_px
+        print(
+            f"{camera.name}: RMS px in the rig {camera.rms_px:.3f}, alone {own:.3f} (OpenCV {rms:.3f}, "
+            f"authors {theirs['error']:.3f}); fx {camera.camera.params[0]:.1f} (OpenCV {matrix[0, 0]:.1f}, authors "
+            f"{theirs['matrix'][0][0]:.1f})"
+        )
+    print(
+        "\npair | frames | baseline m: cv3d, OpenCV, authors | off the authors' rotation deg: cv3d, OpenCV | OpenCV RMS"
+    )
+    for pair in result.pairs:
+        corners = PairCorners.used_by(result, pair.first, pair.second)
+        (k1, d1), (k2, d2) = (lenses[c] for c in (pair.first, pair.second))
+        rms, _, _, _, _, rotation, shift, _, _ = cv2.stereoCalibrate(
+            corners.points, corners.first, corners.second, k1, d1, k2, d2, corners.size, flags=cv2.CALIB_FIX_INTRINSIC
+        )  # fmt: skip
+        true = authors.cam_from_cam(pair.second, pair.first)
+        turns = [
+            math.degrees(float(np.linalg.norm(cv2.Rodrigues(np.ascontiguousarray(one @ true[:3, :3].T))[0])))
+            for one in (pair.second_from_first[:3, :3], rotation)
+        ]
+        print(
+            f"{result.cameras[pair.first].name} - {result.cameras[pair.second].name} | {len(corners.points)} | "
+            f"{pair.baseline:.4f} {float(np.linalg.norm(shift)):.4f} {float(np.linalg.norm(true[:3, 3])):.4f} | "
+            f"{turns[0]:.2f} {turns[1]:.2f} | {rms:.3f}"
+        )
+
+
 def data_root() -> Path:
     """The folder of real data."""
     root = Path(os.environ.get("CV3D_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
@@ -189,14 +244,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="of each solve; medians are printed")
     parser.add_argument("--markdown", action="store_true", help="the table as Markdown")
+    parser.add_argument("--webcams", action="store_true", help="the rig of four webcams")
+    parser.add_argument("--journal", type=Path, help="with --webcams: a file that keeps detections between runs")
     args = parser.parse_args()
+    print(f"cv3d {cv3d.__version__}, OpenCV {cv2.__version__}, {os.cpu_count()} cores; {platform.platform()}\n")
+    if args.webcams:
+        webcams(args.journal)
+        return
     chess = data_root() / "calib" / "opencv_chess"
     rendered = Path(__file__).resolve().parents[2] / "data" / "samples" / "stereo"
     pairs = {
         "opencv_chess": sources(*(sorted(map(str, chess.glob(f"{side}*.jpg"))) for side in ("left", "right"))),
         "samples/stereo": sources(*(sorted(map(str, rendered.glob(f"{side}/*.jpg"))) for side in ("left", "right"))),
     }
-    print(f"cv3d {cv3d.__version__}, OpenCV {cv2.__version__}, {os.cpu_count()} cores; {platform.platform()}\n")
     join = " | " if args.markdown else "  "
     print(join.join(COLUMNS))
     if args.markdown:
