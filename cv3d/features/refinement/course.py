@@ -37,7 +37,8 @@ class Course:
         """Align keypoints `rows` to keypoints `sources` of other pictures."""
         tasks = Tasks(self.pictures[sources], self.pictures[rows], self.places[sources], self.start[rows], affinities)
         found = align_observations(tasks, cache, compute, options, progress)
-        self.tried |= set(zip(sources.tolist(), rows.tolist(), strict=True))
+        failed = ~found.mask
+        self.tried |= set(zip(sources[failed].tolist(), rows[failed].tolist(), strict=True))
         good = rows[found.mask]
         self.places[good] = found.keypoints[found.mask]
         self.mask[good] = True

@@ -35,7 +35,7 @@ class RefinementOptions:
     min_conditioning: float = 1e-3
     """Smallest accepted ratio of the eigenvalues of a patch's structure tensor: below it is an edge."""
     chunk: int = 1024
-    """Patches at once; about 25 kB each."""
+    """Patches at once; about 40 kB each."""
 
     def __post_init__(self) -> None:
         if self.patch < 5 or self.patch % 2 == 0:

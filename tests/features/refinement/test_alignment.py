@@ -158,6 +158,17 @@ def test_bytes_and_floats_agree(texture: Any) -> None:
     assert np.abs(ours.keypoints - theirs.keypoints)[both].max() < 0.05
 
 
+def test_arrays_that_are_locked_or_reversed_are_taken(texture: Any) -> None:
+    first, second = (np.round(view.clip(0.0, 1.0) * 255.0).astype(np.uint8) for view in seen(texture, np.eye(2)))
+    mirrored = first[:, ::-1]
+    start = places(5)
+    warps = repeated(np.eye(2), 5)
+    for array in (second, start, warps):
+        array.flags.writeable = False
+    assert refine_matches(first, second, start, start + looking(np.eye(2)), warps, COMPUTE).mask.all()
+    assert refine_matches(mirrored, mirrored, start, start, warps, COMPUTE).mask.all()
+
+
 def test_chunks_change_nothing(texture: Any) -> None:
     pyramids = [Pyramid.build(torch.from_numpy(view), COMPUTE) for view in seen(texture, np.eye(2))]
     start = torch.from_numpy(places(50)).float()
