@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cv3d.features.tracks.pyramid import affine_basis, sample, sample_warped, window
+from cv3d.features.tracks.pyramid import affine_basis, derivatives, sample, sample_warped, window
 
 _TINY = 1e-6
 _CORRELATED = 6.0
 """Residuals of neighbouring pixels are alike: as many of them count as one."""
+_LEAST_GAIN = 1.0
+"""Contrast of a patch in the frame, grey levels, below which it counts as this."""
 _DAMPING = 1e-3
 """Levenberg damping of the warp, as a share of the mean curvature: keeps a bare edge from sliding along itself."""
 
@@ -28,13 +30,13 @@ class AlignmentOptions:
 
     radius: int = 7
     """Half the side of a reference patch, less half a pixel."""
-    iterations: int = 6
+    iterations: int = 5
     """Gauss-Newton steps in a frame."""
     stiffness: float = 0.02
     """How much a warp resists change from one frame to the next, in units of a normalised patch's mean square gradient:
     where a patch says little about its warp, the warp stays as it is instead of taking the place with it."""
     floor: float = 0.15
-    """Standard deviation of a coordinate that residuals do not tell, pixels: blur and compression move patches whole."""
+    """Standard deviation of a coordinate that residuals do not tell, pixels: blur and compression move them whole."""
     max_step: float = 1.0
     """Longest step of the patch's middle, and of its rim relative to it, pixels."""
 
@@ -46,8 +48,9 @@ class References:
     values: Tensor
     """(R, P) patches, weighted mean 0 and weighted variance 1."""
     descent: Tensor
-    """(R, 6, P) how a normalised patch changes with the warp, times the window's weights, gain and bias projected out.
-    The warp's first two parameters move the middle, the other four the rim, all in pixels of the reference."""
+    """(R, 7, P) what a patch read in a frame is multiplied with, times the window's weights: how the normalised
+    reference changes with the warp, gain and bias projected out, and for the gain the reference itself. The warp's
+    first two parameters move the middle, the other four the rim, in pixels of the reference."""
     inverse: Tensor
     """(R, 6, 6) inverse of the damped normal matrix."""
     contrast: Tensor
@@ -72,7 +75,7 @@ class References:
         weights = torch.exp(-0.5 * (offsets / spread).square().sum(1))
         return References(
             torch.zeros((count, size), device=device),
-            torch.zeros((count, 6, size), device=device),
+            torch.zeros((count, 7, size), device=device),
             torch.zeros((count, 6, 6), device=device),
             torch.zeros(count, device=device),
             offsets,
@@ -86,15 +89,20 @@ class References:
         """Make the surroundings of places in a frame the reference patches of some rows.
 
         Args:
-            maps: (3, H, W) the frame and its derivatives, the finest level of its pyramid.
+            maps: (1 or 3, H, W) the finest level of the frame's pyramid, of which the grey is read.
             pixels: (n, 2).
             rows: (n,) int64, all different.
         """
-        read = sample(maps, pixels[:, None] + self.offsets)
-        values = read[0] - (read[0] @ self.weights)[:, None]
+        # A pixel more on each side: interpolated derivatives are the derivatives of what is interpolated.
+        around = sample(maps[:1], pixels[:, None] + window(self.radius + 1, pixels.device))[0]
+        side = 2 * self.radius + 3
+        around = around.view(-1, side, side)
+        by_x, by_y = (part.flatten(1) for part in derivatives(around))
+        values = around[:, 1:-1, 1:-1].flatten(1)
+        values = values - (values @ self.weights)[:, None]
         contrast = ((values * values) @ self.weights).sqrt().clamp(min=_TINY)
         values = values / contrast[:, None]
-        gx, gy = read[1] / contrast[:, None], read[2] / contrast[:, None]
+        gx, gy = by_x / contrast[:, None], by_y / contrast[:, None]
         x, y = (self.offsets / self.radius).T
         fields = torch.stack((gx, gy, gx * x, gx * y, gy * x, gy * y), 1)
         fields = fields - (fields @ self.weights)[..., None]
@@ -107,7 +115,7 @@ class References:
         factor = torch.linalg.cholesky_ex(normal + damping[:, None, None] * eye + stiff)[0]
         inverse = torch.cholesky_inverse(factor)
         self.values.index_copy_(0, rows, values)
-        self.descent.index_copy_(0, rows, descent)
+        self.descent.index_copy_(0, rows, torch.cat((descent, (values * self.weights)[:, None]), 1))
         self.inverse.index_copy_(0, rows, inverse)
         self.contrast.index_copy_(0, rows, contrast)
 
@@ -132,7 +140,7 @@ def align(
     """Find reference patches in a frame, starting nearby.
 
     Args:
-        maps: (3, H, W) the frame and its derivatives.
+        maps: (1 or 3, H, W) the finest level of the frame's pyramid, of which the grey is read.
         references: the patches.
         rows: (n,) int64, which of them.
         pixels: (n, 2) where to start.
@@ -144,8 +152,10 @@ def align(
     weights, radius = references.weights, float(references.radius)
     eye = torch.eye(2, device=pixels.device)
     for _ in range(options.iterations):
-        read = _normalised(sample_warped(image, pixels, warps, references.basis)[0], weights)
-        step = (inverse @ (descent @ read[..., None]))[..., 0]
+        read = sample_warped(image, pixels, warps, references.basis)[0]
+        products = (descent @ read[..., None])[..., 0]
+        gain = products[:, 6:].clamp(min=_LEAST_GAIN)
+        step = (inverse @ products[:, :6, None])[..., 0] / gain
         middle, rim = step[:, :2], step[:, 2:]
         middle = middle * (options.max_step / middle.norm(dim=1, keepdim=True).clamp(min=options.max_step))
         rim = rim * (options.max_step / rim.norm(dim=1, keepdim=True).clamp(min=options.max_step))

@@ -106,7 +106,8 @@ class TrackBuilder:
             InputError: the frame is no grey picture, or smaller than 32 pixels.
         """
         started = clock.perf_counter()
-        image = np.ascontiguousarray(frame.gray())
+        # A copy: a live camera may write its next frame into the same memory.
+        image = np.array(frame.gray(), order="C")
         if image.ndim != 2 or image.dtype != np.uint8 or min(image.shape) < _LEAST_SIDE:
             raise InputError(
                 f"frame {self._next_frame}: a frame to track in is grey, (H, W) uint8, at least {_LEAST_SIDE} pixels "
@@ -135,7 +136,7 @@ class TrackBuilder:
         self._tentative = Points.none(self._descriptor_size)
         self._free = list(range(self._stepper.row_count - 1, 0, -1))
         self._is_key_due = True
-        self._key_time = -np.inf
+        self._key_time = self._verified_time = -np.inf
         self._key_count = 0
         self._stepper.forget_frame()
 
@@ -217,13 +218,15 @@ class TrackBuilder:
 
     def _renew(self, keypoints: Keypoints, course: _Course) -> None:
         """What a key frame is for: verify, describe, find again, begin."""
-        if self.options.is_verified and len(self._live):
+        if self.options.is_verified and course.time - self._verified_time >= self.options.verify_gap_s:
             wrong = contradicting(self._live.key_pixels, self._live.pixels, self.camera, self.options)
             # A point that contradicts the others is not one to look for.
             self._release(self._live[wrong])
             course.lost += int((wrong & (self._live.flags & Flag.RELINKED == 0)).sum())
             course.relinked -= int((wrong & (self._live.flags & Flag.RELINKED > 0)).sum())
             self._live = self._live[~wrong]
+            self._live.key_pixels = self._live.pixels.copy()
+            self._verified_time = course.time
         _describe(self._live, keypoints)
         chosen, of_keypoint = find_again(self._lost, keypoints, course.time, self.options)
         self._tentative = self._lost[chosen]
@@ -244,10 +247,11 @@ class TrackBuilder:
         begun = Points.begun(
             ids, rows, course.index, course.time, pixels, keypoints.descriptors[picked], int(Flag.SEED)
         )
+        if self._verified_time == course.time:
+            begun.key_pixels = pixels.copy()
         if len(self._live):
             begun.velocity = neighbours_velocity(begun.pixels, self._live)
         self._live = Points.joined([self._live, begun])
-        self._live.key_pixels = self._live.pixels.copy()
         self._key_time, self._key_count = course.time, len(self._live)
 
     def _remember(self, parts: list[Points], course: _Course) -> None:

@@ -52,6 +52,8 @@ class TrackOptions:
     """Least cosine of a lost point's descriptor and a keypoint's."""
     is_verified: bool = True
     """Whether points that contradict the geometry of two key frames are dropped."""
+    verify_gap_s: float = 0.25
+    """Least time between two key frames that are held against each other, seconds."""
     max_epipolar_error: float = 4.0
     """Largest error of a point under the geometry of two key frames, pixels."""
     flow: FlowOptions = field(default_factory=FlowOptions)

@@ -38,7 +38,7 @@ class Points:
     flags: NDArray[np.uint8]
     """(n,) in the present frame."""
     key_pixels: NDArray[np.float32]
-    """(n, 2) in the last key frame; NaN for a point that it did not observe."""
+    """(n, 2) in the last key frame that was verified; NaN for a point that it did not observe."""
     astray: NDArray[np.int32]
     """(n,) frames since the reference patch last fitted."""
     is_blind: NDArray[np.bool_]

@@ -17,7 +17,8 @@ class Pyramid:
     """A grey picture at halved sizes. Pixel (x, y) of one level lies at (2x, 2y) of the level below."""
 
     levels: tuple[Tensor, ...]
-    """Each (3, H, W) float32: grey in 0 … 255, its derivative along x and along y per pixel. The finest first."""
+    """The finest first, each (3, H, W) float32: grey in 0 … 255, its derivatives along x and along y per pixel; or
+    (1, H, W) where it was built without derivatives."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -26,7 +27,7 @@ class Pyramid:
         return width, height
 
 
-def build_pyramid(gray: Tensor, level_count: int) -> Pyramid:
+def build_pyramid(gray: Tensor, level_count: int, has_derivatives: bool = True) -> Pyramid:
     """Smooth, halve and differentiate.
 
     Halving is Burt and Adelson's ("The Laplacian pyramid as a compact image code", 1983) with the binomial 5-tap
@@ -35,6 +36,7 @@ def build_pyramid(gray: Tensor, level_count: int) -> Pyramid:
     Args:
         gray: (H, W) float32 in 0 … 255.
         level_count: the most levels; levels that would be smaller than 16 pixels are left out.
+        has_derivatives: whether the derivatives are needed.
     """
     kernel = torch.tensor(_BINOMIAL).to(gray.device)
     rows, columns = kernel.view(1, 1, 5, 1), kernel.view(1, 1, 1, 5)
@@ -46,17 +48,24 @@ def build_pyramid(gray: Tensor, level_count: int) -> Pyramid:
                 break
             image = functional.conv2d(functional.pad(image, (2, 2, 0, 0), mode="reflect"), columns, stride=(1, 2))
             image = functional.conv2d(functional.pad(image, (0, 0, 2, 2), mode="reflect"), rows, stride=(2, 1))
-        levels.append(_with_gradients(image))
+        levels.append(_with_derivatives(image) if has_derivatives else image[0])
     return Pyramid(tuple(levels))
 
 
-def _with_gradients(image: Tensor) -> Tensor:
-    """(3, H, W) of a picture (1, 1, H, W)."""
+def derivatives(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Scharr's derivatives along x and y, per pixel, of (..., H, W); one pixel less on each side."""
     a, b, c = _SCHARR
-    padded = functional.pad(image, (1, 1, 1, 1), mode="reflect")[0, 0]
-    down = a * padded[:-2] + b * padded[1:-1] + c * padded[2:]
-    across = a * padded[:, :-2] + b * padded[:, 1:-1] + c * padded[:, 2:]
-    return torch.stack((image[0, 0], 0.5 * (down[:, 2:] - down[:, :-2]), 0.5 * (across[2:] - across[:-2])))
+    down = a * images[..., :-2, :] + b * images[..., 1:-1, :] + c * images[..., 2:, :]
+    across = a * images[..., :-2] + b * images[..., 1:-1] + c * images[..., 2:]
+    by_x = 0.5 * (down[..., 2:] - down[..., :-2])
+    by_y = 0.5 * (across[..., 2:, :] - across[..., :-2, :])
+    return by_x, by_y
+
+
+def _with_derivatives(image: Tensor) -> Tensor:
+    """(3, H, W) of a picture (1, 1, H, W)."""
+    by_x, by_y = derivatives(functional.pad(image, (1, 1, 1, 1), mode="reflect")[0, 0])
+    return torch.stack((image[0, 0], by_x, by_y))
 
 
 def sample(maps: Tensor, pixels: Tensor) -> Tensor:

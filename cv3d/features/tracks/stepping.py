@@ -119,8 +119,9 @@ class Stepper:
         before, before_image = self._pyramid, self._image
         gray = torch.from_numpy(image).to(self._device)
         # Where a twin follows the points, only the finest level is read.
-        level_count = 1 if self._twin is not None else self._options.flow.levels
-        self._pyramid, self._image = build_pyramid(gray.float(), level_count), image
+        has_twin = self._twin is not None
+        level_count = 1 if has_twin else self._options.flow.levels
+        self._pyramid, self._image = build_pyramid(gray.float(), level_count, has_derivatives=not has_twin), image
         features = self._extractor.extract(gray[None, None]) if is_key else None
         parts: list[Tensor] = []
         count = len(pixels)
