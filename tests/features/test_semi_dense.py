@@ -11,11 +11,10 @@ from kornia import feature as kornia_feature
 from torch import Tensor
 
 from cv3d.compute import Compute
-from cv3d.errors import InputError
 from cv3d.features import weights
 from cv3d.features.extractors.base import Features
 from cv3d.features.extractors.xfeat import XFeat, XFeatOptions
-from cv3d.features.extractors.xfeat_dense import XFeatDense
+from cv3d.features.extractors.xfeat_dense import LARGE, SMALL, XFeatDense, scales_of
 from cv3d.features.matchers import refined
 from cv3d.features.matchers.refined import MutualRefined, RefinedOptions
 from cv3d.geometry.cameras.camera import Camera
@@ -132,9 +131,21 @@ def test_seeing_matches_alone_gives_what_seeing_all_gives(compute: Compute, ours
     assert (alone.keypoints1[alone.indices < 0] == 0).all()
 
 
-def test_features_without_scales_are_refused(compute: Compute, ours: Features) -> None:
-    with pytest.raises(InputError, match="xfeat-dense"):
-        MutualRefined(compute).match(ours, replace(ours, scales=None))
+def test_the_place_of_a_feature_tells_its_scale(ours: Features) -> None:
+    assert ours.scales is not None
+    assert torch.equal(scales_of(ours.keypoints), ours.scales)
+    # To the end of a picture of a hundred megapixels, as float32 has it.
+    for scale in (SMALL, LARGE):
+        centres = (8.0 * torch.arange(int(12000 * scale / 8)) + 4.0) / float(scale) - 0.5
+        assert (scales_of(torch.stack((centres, centres.flip(0)), -1)) == float(1 / scale)).all()
+
+
+def test_features_that_are_no_cells_have_no_match(compute: Compute, ours: Features, cropped: Tensor) -> None:
+    sparse = XFeat(compute, XFeatOptions(COUNT)).extract(cropped)
+    found = MutualRefined(compute).match(ours[:1], sparse[1:])
+    assert int(found.counts()) < 0.01 * COUNT
+    bare = MutualRefined(compute).match(*(replace(ours[[b]], scales=None) for b in (0, 1)))
+    assert torch.equal(bare.indices, MutualRefined(compute).match(ours[:1], ours[1:]).indices)
 
 
 def test_tiles_find_what_the_whole_finds(compute: Compute, frames: Tensor) -> None:

@@ -109,4 +109,9 @@ class Sift:
         described = np.zeros((0, self.descriptor_size)) if described is None else described
         responses = np.array([point.response for point in found], np.float32)
         angles = np.array([point.angle for point in found], np.float32)
-        return keypoints[is_in_core], np.asarray(described, np.float32)[is_in_core], responses[is_in_core], angles[is_in_core]
+        return (
+            keypoints[is_in_core],
+            np.asarray(described, np.float32)[is_in_core],
+            responses[is_in_core],
+            angles[is_in_core],
+        )

@@ -34,6 +34,7 @@ SMALL, LARGE = Fraction(3, 5), Fraction(13, 10)
 _SMALL_SHARE = Fraction(1, 5)
 """The share of the features that comes from the smaller."""
 _STRIP_ROWS = 256
+_SAME_PLACE = 0.1
 
 
 class XFeatDense:
@@ -125,6 +126,27 @@ class XFeatDense:
         descriptors = features.flatten(2).gather(2, cells[:, None].expand(-1, DESCRIPTOR_SIZE, -1)).transpose(1, 2)
         descriptors = functional.normalize(descriptors.float(), dim=-1)
         return scores, keypoints, descriptors, torch.full_like(scores, float(1 / scale))
+
+
+def scales_of(keypoints: Tensor) -> Tensor:
+    """How many of the picture's pixels one of the network's is, told by where features lie.
+
+    The centres of cells of the two scales are never nearer than half a pixel to one another along an axis, so a
+    feature's place says which scale it is from.
+
+    Args:
+        keypoints: (..., 2) pixels, as the extractor gave them.
+
+    Returns:
+        (...) float32; 0 where no cell has its centre.
+    """
+    scales = torch.zeros_like(keypoints[..., 0])
+    for scale in (SMALL, LARGE):
+        side = CELL / float(scale)
+        cells = (keypoints + 0.5) / side - 0.5
+        distance = ((cells - cells.round()).abs() * side).amax(-1)
+        scales = torch.where(distance < _SAME_PLACE, float(1 / scale), scales)
+    return scales
 
 
 def _scaled(length: int, scale: Fraction) -> int:

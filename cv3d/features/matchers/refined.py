@@ -18,6 +18,7 @@ from cv3d.errors import InputError
 from cv3d.features import weights
 from cv3d.features.extractors.base import Features
 from cv3d.features.extractors.folding import folded
+from cv3d.features.extractors.xfeat_dense import scales_of
 from cv3d.features.extractors.xfeat_network import CELL, DESCRIPTOR_SIZE
 from cv3d.features.matchers.base import Matches, check_pairs
 from cv3d.features.matchers.nearest import EMPTY_BELOW, as_matches, nearest
@@ -71,17 +72,19 @@ class MutualRefined:
     def match(self, features0: Features, features1: Features) -> Matches:
         """Matches of B pairs with refined positions in the second pictures; the score of a match is its cosine.
 
+        Features that do not lie at the centre of a cell, which is to say those of another extractor, have no match.
+
         Raises:
-            InputError: the batches differ in size, descriptors are not XFeat's, or the features are not semi-dense.
+            InputError: the batches differ in size, or descriptors are not XFeat's.
         """
         check_pairs(features0, features1)
         size = features0.descriptors.shape[-1]
         if size != DESCRIPTOR_SIZE:
             raise InputError(f"{self.name} takes descriptors of length {DESCRIPTOR_SIZE}, not {size}")
-        if features0.scales is None or features1.scales is None:
-            raise InputError(f"{self.name} takes the features of the extractor xfeat-dense, with their scales")
         found = nearest(features0, features1)
+        scales = scales_of(features1.keypoints).gather(1, found.best)
         is_match = found.is_mutual & (found.cosine > max(self.options.min_cosine, EMPTY_BELOW))
+        is_match = is_match & (scales > 0) & (scales_of(features0.keypoints) > 0)
         offsets = torch.zeros_like(features0.keypoints)
         if self._is_compact:
             item, entry = torch.nonzero(is_match, as_tuple=True)
@@ -94,7 +97,7 @@ class MutualRefined:
             offsets, confidence = self._places(partners, features0.descriptors)
             is_match = is_match & (confidence > self.options.min_confidence)
         points = _taken(features1.keypoints, found.best)
-        points = points + offsets * features1.scales.gather(1, found.best)[..., None]
+        points = points + offsets * scales[..., None]
         points = torch.minimum(points.clamp(min=0.0), features1.image_size[:, None] - 1.0)
         matches = as_matches(found.best, found.cosine, is_match)
         return Matches(matches.indices, matches.scores, points * is_match[..., None])
