@@ -18,7 +18,7 @@ from cv3d.geometry.pose_graph.switched import SwitchedLoss
 from cv3d.geometry.pose_graph.system import Floats, GraphPattern, GraphProblem, GraphSystem
 from cv3d.geometry.robust import SQUARED, Loss, LossKind
 
-_STAGE_ITERATIONS = 4
+_STAGE_ITERATIONS = 1
 _STAGE_SHRINK = 2.0
 _MOST_STAGES = 24
 _MAX_DAMPING = 1e12
