@@ -35,6 +35,8 @@ _LEAST_DAMPING = 1e-10
 _MOST_DAMPING = 1e12
 _THREADED_FROM = 10_000
 """Observations from which a second thread is worth its hand-over."""
+_THREADED_COLUMNS = 1500
+"""Unknowns from which a dense factorisation is worth a second thread."""
 _BAND_PAYS = 0.4
 """Half bandwidth over unknowns below which a banded factorisation is the cheaper one."""
 _MEDIAN_OF_RAYLEIGH = math.sqrt(2.0 * math.log(2.0))
@@ -75,8 +77,8 @@ def adjust_bundle(
     threads = options.threads or (1 if len(problem.observations) <= _THREADED_FROM else 2)
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(threads)) if threads > 1 else None
-        stack.enter_context(torch_threads(threads))
         structure, kind, half_bandwidth = _structure(problem, options)
+        stack.enter_context(torch_threads(threads if structure.columns.total >= _THREADED_COLUMNS else 1))
         if structure.columns.total == 0 and not structure.point_free.any():
             raise EstimationError("nothing to adjust: every pose, camera and point is held")
         evaluator = Evaluator.of(problem, structure, options.loss, options.depth_loss, threads, pool)
