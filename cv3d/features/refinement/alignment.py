@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cv3d.features.refinement.options import Alignment, RefinementOptions
 from cv3d.features.refinement.pyramid import Pyramid
-from cv3d.features.refinement.template import Template, square_offsets
+from cv3d.features.refinement.template import LEAST_GAIN, Template, square_offsets
 
 _SETTLED = 2e-3
 """Step below which a patch stays where it is, samples."""
@@ -54,15 +54,14 @@ def read_patches(reference: Pyramid, positions: Tensor, warps: Tensor, options: 
         reference: the view.
         positions: (n, 2) float32, pixels.
         warps: (n, 2, 2) float32, derivatives of target pixels by pixels of this view.
-        options: the side of a patch.
+        options: the side of a patch, and how many at once.
     """
-    finite = positions.isfinite().all(1)
-    places = torch.where(finite[:, None], positions, 0.0)
-    step = _step(_usable(warps)[1])
-    own = step[:, None, None] * torch.eye(2, device=step.device)
-    levels = reference.levels_for(step)
-    patches = reference.sample(places, own, square_offsets(options.patch + 2, step.device), levels)
-    return ReferencePatches(patches, finite & reference.contains(places, own, options.patch // 2 + 1, levels))
+    parts = [
+        _read(reference, positions[chunk], warps[chunk], options)
+        for start in range(0, max(len(positions), 1), options.chunk)
+        for chunk in [slice(start, start + options.chunk)]
+    ]
+    return parts[0] if len(parts) == 1 else ReferencePatches.join(parts)
 
 
 @torch.no_grad()
@@ -116,6 +115,16 @@ def align_patches(
     options = options or RefinementOptions()
     references = read_patches(reference, positions0, warps, options)
     return align_read_patches(references, target, positions1, warps, options)
+
+
+def _read(reference: Pyramid, positions: Tensor, warps: Tensor, options: RefinementOptions) -> ReferencePatches:
+    finite = positions.isfinite().all(1)
+    places = torch.where(finite[:, None], positions, 0.0)
+    step = _step(_usable(warps)[1])
+    own = step[:, None, None] * torch.eye(2, device=step.device)
+    levels = reference.levels_for(step)
+    patches = reference.sample(places, own, square_offsets(options.patch + 2, step.device), levels)
+    return ReferencePatches(patches, finite & reference.contains(places, own, options.patch // 2 + 1, levels))
 
 
 def _usable(warps: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,7 +193,7 @@ def _translate(
     for _ in range(iterations):
         patches = target.sample(moved, local, template.offsets, levels)
         products = (weighted @ patches[:, :, None])[..., 0]
-        gain = (products[:, 2] / template.energy).clamp(min=0.1)
+        gain = (products[:, 2] / template.energy).clamp(min=LEAST_GAIN)
         shift = (inverse @ products[:, :2, None])[..., 0] / gain[:, None]
         length = shift.norm(dim=1)
         shift = shift * (_LARGEST_STEP / length.clamp(min=_LARGEST_STEP))[:, None]
