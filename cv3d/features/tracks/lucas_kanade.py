@@ -21,7 +21,7 @@ _OPENCV_UNIT = 32.0**2
 class FlowOptions:
     """How points are followed from frame to frame."""
 
-    radius: int = 8
+    radius: int = 10
     """Half the side of the window, less half a pixel."""
     levels: int = 4
     """Most levels of the pyramid."""

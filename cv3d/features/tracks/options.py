@@ -55,7 +55,8 @@ class TrackOptions:
     verify_gap_s: float = 0.25
     """Least time between two key frames that are held against each other, seconds."""
     max_epipolar_error: float = 4.0
-    """Largest error of a point under the geometry of two key frames, pixels."""
+    """Largest error of a point under the geometry of two key frames, pixels: wide enough for a rolling shutter or for a
+    lens that is not known."""
     flow: FlowOptions = field(default_factory=FlowOptions)
     """Following from frame to frame."""
     alignment: AlignmentOptions = field(default_factory=AlignmentOptions)

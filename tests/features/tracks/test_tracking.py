@@ -123,7 +123,7 @@ def test_a_damaged_tail_ends_the_tracks_with_a_word(clip: Path, tmp_path: Path) 
                 packet.stream = stream
                 target.mux(packet)
     content = whole.read_bytes()
-    cut.write_bytes(content[: int(0.85 * len(content))])
+    cut.write_bytes(content[: int(0.7 * len(content))])
     result = track(cut, OPTIONS, CPU)
     assert 2 <= result.tracks.frame_count < 12
     assert any("cut.mkv" in problem for problem in result.problems)
