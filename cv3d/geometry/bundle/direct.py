@@ -8,9 +8,9 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from cv3d.geometry.bundle import schur_kernels
+from cv3d.geometry.bundle.banded import solve_banded
 from cv3d.geometry.bundle.evaluating import Evaluator
 from cv3d.geometry.bundle.normal import NormalEquations, PriorTerms
 
@@ -140,22 +140,22 @@ class DirectSolver:
         return solution
 
     def _solve_banded(self, reduced: Reduced) -> Floats | None:
-        border, stride = reduced.border, reduced.stride
-        factor, info = lapack.dpbtrf(reduced.band.reshape(border, stride + 1).T, lower=1, overwrite_ab=1)
-        if info != 0:
+        border = reduced.border
+        side = torch.from_numpy(reduced.side)
+        right = torch.cat([side, -torch.from_numpy(reduced.right)[:border, None]], dim=1)
+        solved = solve_banded(torch.from_numpy(reduced.band), reduced.stride, right)
+        if solved is None:
             return None
-        right = np.concatenate([reduced.side, -reduced.right[:border, None]], axis=1)
-        solved, _ = lapack.dpbtrs(factor, np.asfortranarray(right), lower=1)
-        by_side, alone = solved[:, :-1], solved[:, -1]
-        if reduced.side.shape[1] == 0:
-            result: Floats = np.ascontiguousarray(alone)
-            return result
-        corner = reduced.corner.T - reduced.side.T @ by_side
-        factor, info = lapack.dpotrf(corner, lower=1)
-        if info != 0:
+        by_side, alone = solved[:, :-1], solved[:, -1:]
+        # Of the border's own block the upper triangle is stored.
+        corner = torch.from_numpy(reduced.corner).triu()
+        corner = corner + corner.triu(1).T - side.T @ by_side
+        factor, info = torch.linalg.cholesky_ex(corner)
+        if int(info) != 0:
             return None
-        own, _ = lapack.dpotrs(factor, -reduced.right[border:] - reduced.side.T @ alone, lower=1)
-        return np.concatenate([alone - by_side @ own, own])
+        own = torch.cholesky_solve(-torch.from_numpy(reduced.right)[border:, None] - side.T @ alone, factor)
+        result: Floats = torch.cat([alone - by_side @ own, own])[:, 0].numpy()
+        return result
 
 
 def factored(evaluator: Evaluator, normal: NormalEquations, damping: float) -> tuple[Floats, Floats]:

@@ -37,7 +37,7 @@ _THREADED_FROM = 10_000
 """Observations from which a second thread is worth its hand-over."""
 _THREADED_COLUMNS = 1500
 """Unknowns from which a dense factorisation is worth a second thread."""
-_BAND_PAYS = 0.4
+_BAND_PAYS = 0.3
 """Half bandwidth over unknowns below which a banded factorisation is the cheaper one."""
 _MEDIAN_OF_RAYLEIGH = math.sqrt(2.0 * math.log(2.0))
 
