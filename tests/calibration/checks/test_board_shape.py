@@ -37,6 +37,7 @@ def test_pixels_that_are_not_square_are_not_the_boards_fault(make_views: Callabl
     assert findings["pixels_not_square"].figures["fx_over_fy"] == pytest.approx(900 / 960, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_opencvs_old_stereo_board_is_stretched_alike_in_both_cameras(data_root: Path) -> None:
     stretches = []
     for side in ("left", "right"):
