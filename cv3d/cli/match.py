@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,9 @@ from cv3d.cli.common import OutputOption, RequireOption, Run
 from cv3d.errors import QualityError, UsageError
 
 if TYPE_CHECKING:
-    from cv3d.features.matching import MatchOptions
+    from collections.abc import Mapping
+
+    from cv3d.features.matching import MatchOptions, PairChoice
     from cv3d.geometry.cameras.camera import Camera
 
 _PAIR_FIGURES = ("inliers", "matches", "inlier_share", "parallax_deg")
@@ -193,18 +196,21 @@ def _pair(
 ) -> dict[str, float]:
     from cv3d.features.matching import match as match_pair
     from cv3d.features.matching.images import read_image
-    from cv3d.reporting.match_figures import draw_pair
+    from cv3d.reporting.match_figures import check_plot_name, draw_pair
     from cv3d.reporting.match_files import write_pair
     from cv3d.reporting.match_summary import describe_pair
 
+    if plot is not None:
+        check_plot_name(plot)
     for target in (plot, npz):
         if target is not None and target.exists() and not run.options.overwrite:
             raise UsageError(f"{target}: is there already; --overwrite replaces it")
     first, second = (cameras * 2)[:2] if cameras else (None, None)
     result = match_pair(*names, first, second, options, compute=run.compute)
-    if plot is not None:
-        draw_pair(result, read_image(names[0]), read_image(names[1]), plot)
-    content = write_pair(result, npz=npz, out=output, overwrite=run.options.overwrite)
+    pixels = (read_image(names[0]), read_image(names[1])) if plot is not None or output is not None else None
+    if plot is not None and pixels is not None:
+        draw_pair(result, *pixels, plot)
+    content = write_pair(result, npz=npz, out=output, pixels=pixels, overwrite=run.options.overwrite)
     run.emit(content, lambda: describe_pair(result))
     if not result.verified:
         raise QualityError(f"{names[0]} and {names[1]}: {result.geometry.reason}")
@@ -213,7 +219,7 @@ def _pair(
         "inliers": float(result.inlier_count),
         "matches": float(count),
         "inlier_share": result.inlier_count / max(count, 1),
-        "parallax_deg": float(content["parallax_deg"] or 0.0),
+        "parallax_deg": math.degrees(result.geometry.parallax),
     }
 
 
@@ -223,30 +229,31 @@ def _set(
     output: Path | None,
     cameras: list[Camera],
     options: MatchOptions,
-    choice: object,
+    choice: PairChoice,
     max_frames: int,
     *,
     shares_camera: bool,
 ) -> dict[str, float]:
     from cv3d.cli.calibrate import default_name
-    from cv3d.features.matching import PairChoice, match_set
+    from cv3d.features.matching import match_set
     from cv3d.reporting.match_files import write_set
     from cv3d.reporting.match_summary import describe_set
+    from cv3d.reporting.set_pictures import SetPictures
 
     out = output if output is not None else Path(f"{default_name(names[0])}_matches")
     result = match_set(
         names,
         out,
         options,
-        choice=choice if isinstance(choice, PairChoice) else None,
+        choice=choice,
         camera=cameras[0] if cameras else None,
         shares_camera=shares_camera,
         max_frames=max_frames,
         compute=run.compute,
         progress=run.progress,
     )
-    content = write_set(result, out)
-    run.emit(content, lambda: describe_set(result, out))
+    content = write_set(result, out, SetPictures(names), f"Matches of {default_name(names[0])}")
+    run.emit(content, lambda: describe_set(result, out, _files(content)))
     groups = result.components()
     used = len(result.used)
     return {
@@ -257,11 +264,17 @@ def _set(
     }
 
 
+def _files(content: Mapping[str, object]) -> list[str]:
+    files = content["files"]
+    return [str(file) for file in files] if isinstance(files, list) else []
+
+
 def _track(
     run: Run, names: list[str], output: Path | None, cameras: list[Camera], extractor: str, matcher: str
 ) -> None:
     from cv3d.cli.calibrate import default_name
     from cv3d.features.tracks import TrackOptions, track
+    from cv3d.reporting.set_pictures import SetPictures
     from cv3d.reporting.track_files import describe_tracks, write_tracks
 
     if extractor != "xfeat" or matcher != "auto":
@@ -276,5 +289,5 @@ def _track(
         output=out / "tracks.npz",
         overwrite=run.options.overwrite,
     )
-    content = write_tracks(result, out)
+    content = write_tracks(result, out, SetPictures(names))
     run.emit(content, lambda: describe_tracks(result, out))

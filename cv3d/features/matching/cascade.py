@@ -109,8 +109,12 @@ class Cascade:
         if self.options.learned is None:
             return replace(first, decision=f"{first.matcher} was asked for" if self.options.matcher != AUTO else "")
         if is_thick(first.geometry, self.options):
-            return replace(first, decision=f"{first.matcher} alone: {count} verified matches leave no doubt")
-        thin = f"{first.matcher} found {count} verified matches" if count else f"{first.matcher} found no geometry"
+            return replace(first, decision=f"{first.matcher} alone: {count} matches, verified at first, leave no doubt")
+        thin = (
+            f"{first.matcher} found {count} verified matches"
+            if first.geometry.verified
+            else f"{first.matcher} found no geometry"
+        )
         if self.learned is None:
             weights = self.options.learned
             return replace(first, decision=f"{thin}; the weights of {weights} are not here for a second opinion")
@@ -122,7 +126,7 @@ class Cascade:
         start = time.perf_counter()
         found = self.correspond(matcher, features0, features1)[0]
         matched = time.perf_counter()
-        geometry = verify(found.points0, found.points1, setting, self.options)
+        geometry = verify(found.points0, found.points1, setting, self.options, matcher=matcher.name)
         return Verdict(matcher.name, found, geometry, "", matched - start, time.perf_counter() - matched)
 
 
@@ -135,7 +139,9 @@ def better(first: Verdict, second: Verdict, thin: str) -> Verdict:
         thin: what the first one found, in words.
     """
     count = second.geometry.inlier_count
-    found = f"{second.matcher} found {count}" if count else f"{second.matcher} found no geometry either"
+    found = (
+        f"{second.matcher} found {count}" if second.geometry.verified else f"{second.matcher} found no geometry either"
+    )
     takes_second = second.geometry.verified and (
         not first.geometry.verified or second.geometry.log10_false_alarms < first.geometry.log10_false_alarms
     )

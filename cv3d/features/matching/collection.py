@@ -91,11 +91,11 @@ def match_set(
         clock.lap("learn")
         refined = SetRefined(0, 0)
         if options.refine:
-            refined = refine_set(usable, store, compute, SetOptions(), progress)
+            refined = refine_set(usable, matcher, SetOptions())
         else:
             unrefine_set(usable, store)
         clock.lap("refine")
-        return _collected(store, entered, pairs, how, options, computed, refined, clock)
+        return _collected(matcher, entered, pairs, how, computed, refined, clock)
 
 
 class _Clock:
@@ -152,16 +152,16 @@ def _too_few(entered: Sequence[Entered]) -> str:
 
 
 def _collected(
-    store: FeatureStore,
+    matcher: SetMatcher,
     entered: Sequence[Entered],
     pairs: Sequence[tuple[int, int]],
     how: PairChoice,
-    options: MatchOptions,
     computed: int,
     refined: SetRefined,
     clock: _Clock,
 ) -> SetMatch:
     places = {one.image_id: place for place, one in enumerate(entered) if one.image_id is not None}
+    store, options = matcher.store, matcher.options
     edges, inliers, learned = [], [], []
     methods = {"unrelated": 0, options.cheap: 0}
     if options.learned is not None:
@@ -172,11 +172,11 @@ def _collected(
         if geometry is None or not geometry.verified:
             methods["unrelated"] += int(look is not None and look.decision.startswith("unrelated"))
             continue
-        is_learned = options.learned is not None and store.notes.matched_with(pair)[0] != options.cheap
-        methods[options.learned if is_learned and options.learned else options.cheap] += 1
+        name = matcher.matcher_of(pair)
+        methods[name] += 1
         edges.append(sorted((places[pair[0]], places[pair[1]])))
         inliers.append(geometry.inlier_count)
-        learned.append(is_learned)
+        learned.append(name == options.learned)
     order = sorted(range(len(edges)), key=edges.__getitem__)
     edge_array = np.array([edges[i] for i in order], dtype=np.int64).reshape(-1, 2)
     degrees = np.bincount(edge_array.reshape(-1), minlength=len(entered))

@@ -44,8 +44,10 @@ def extract_picture(
         pixels = pixels[:, :, None]
     height, width = pixels.shape[:2]
     prepared = prepare(pixels, options.max_side, trims_border=options.trims_border)
-    image = torch.from_numpy(np.ascontiguousarray(prepared.pixels)).permute(2, 0, 1)[None].to(compute.device)
-    return _as_read(extractor.extract(image), prepared, (width, height))
+    image = (
+        torch.from_numpy(np.require(prepared.pixels, requirements=["C", "W"])).permute(2, 0, 1)[None].to(compute.device)
+    )
+    return _as_read(extractor.extract(image.to(compute.device)), prepared, (width, height))
 
 
 def matched_scale(size: tuple[int, int], options: MatchOptions) -> float:

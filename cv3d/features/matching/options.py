@@ -15,6 +15,11 @@ _CHEAP = {"xfeat": "mutual", "aliked": "mutual", "disk": "mutual", "sift": "rati
 _LEARNED = {"xfeat": "lighterglue", "aliked": "lightglue-aliked", "disk": "lightglue-disk"}
 
 
+def is_learned(matcher: str) -> bool:
+    """Whether a matcher is a network that looks at all keypoints at once."""
+    return matcher in _LEARNED.values()
+
+
 @dataclass(frozen=True)
 class CascadeOptions:
     """When the cheap matcher's answer is enough, and when the learned one is worth its time."""
@@ -28,6 +33,10 @@ class CascadeOptions:
     """Between the descriptors of a cheap match; XFeat's false nearest neighbours are mostly below."""
     quick_samples: int = 2000
     """Samples of the quick look that tells unrelated pictures."""
+    learned_false_alarms: float = 1e-20
+    """Largest number of false alarms of a verified pair of a learned matcher. It looks at all keypoints at once, so its
+    wrong matches agree with one another far more often than chance: on pairs of a phone's frames, of those between
+    1e-20 and 1 nine in ten contradict the true geometry, below it about one in twenty."""
     wanted_neighbours: int = 10
     """In a set, thick pairs of a picture that make further learned matching of it unnecessary."""
 

@@ -152,7 +152,7 @@ def _refined(
     sigma = np.full(len(points1), math.sqrt(2.0) * _PIXEL_GRID * setting.scale)
     deviations = np.sqrt(0.5 * np.trace(found.covariance, axis1=1, axis2=2))
     sigma[inliers] = np.where(found.mask, np.maximum(deviations, _LEAST_NOISE), sigma[inliers])
-    again = verify(points0, moved, setting, options, sigma1=sigma)
+    again = verify(points0, moved, setting, options, matcher=verdict.matcher, sigma1=sigma)
     # Alignment never takes a verified pair away: where it finds less, what was found before stands.
     return (found, again) if again.verified else (found, verdict.geometry)
 

@@ -123,7 +123,7 @@ class SetMatcher:
                 self._settle(pair, found, geometry)
                 computed += 1
             for pair in chosen:
-                settled = self.store.two_view(pair)
+                settled = self.store.notes.detected_two_view(pair)
                 if settled is not None and settled.verified:
                     groups.join(pair, is_thick=is_thick(settled, self.options))
                 self.progress.advance(SECOND)
@@ -152,7 +152,14 @@ class SetMatcher:
     def verification_config(self) -> str:
         """What the verification depends on; cameras are the store's own business."""
         figures = {name: getattr(self.options, name) for name in ("max_error", "max_samples", "seed")}
+        figures["learned_false_alarms"] = self.options.cascade.learned_false_alarms
         return config_text("two-view", figures)
+
+    def matcher_of(self, pair: Pair) -> str:
+        """The matcher whose answer the store holds for a pair."""
+        learned = self.options.learned
+        is_second = learned is not None and self.store.notes.matched_with(pair)[0] == self.learned_config
+        return learned if is_second and learned else self.options.cheap
 
     def _verified(
         self, pairs: Iterable[Pair], matcher: Callable[[], Matcher], *, is_quick: bool
@@ -163,12 +170,19 @@ class SetMatcher:
         workers = usable_cores()
         waiting: deque[tuple[Pair, Correspondences, Future[TwoView]]] = deque()
         rest = iter(pairs)
-        with torch_threads(1 if is_quick else workers), _pool(workers) as pool:
+        with torch_threads(1 if is_quick else workers), verifying_pool(workers) as pool:
             while batch := list(islice(rest, _BATCH[self.compute.device.type])):
                 first, second = (Features.stack([cache[pair[side]] for pair in batch]) for side in (0, 1))
                 for pair, found in zip(batch, cascade.correspond(matcher(), first, second), strict=True):
-                    setting = self.pictures.setting(pair, self.options)
-                    job = pool.submit(verify, found.points0, found.points1, setting, self.options, is_quick=is_quick)
+                    job = pool.submit(
+                        verify,
+                        found.points0,
+                        found.points1,
+                        self.pictures.setting(pair, self.options),
+                        self.options,
+                        matcher=matcher().name,
+                        is_quick=is_quick,
+                    )
                     waiting.append((pair, found, job))
                 while len(waiting) > _WAITING * workers:
                     pair, found, job = waiting.popleft()
@@ -188,7 +202,7 @@ class SetMatcher:
 
     def _settle(self, pair: Pair, found: Correspondences, geometry: TwoView) -> None:
         """Keep the learned matcher's answer where it is the better one, and say so."""
-        before = self.store.two_view(pair)
+        before = self.store.notes.detected_two_view(pair)
         first = before.inlier_count if before is not None and before.verified else 0
         thin = f"{self.options.cheap} found {first} verified matches" if first else f"{self.options.cheap} found none"
         count = geometry.inlier_count if geometry.verified else 0
@@ -248,7 +262,7 @@ class _Groups:
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+def verifying_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
     """Threads whose waiting work is dropped when the block is left early."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="cv3d-verify")
     try:

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.errors import InputError
+from cv3d.features.store import verdicts
 from cv3d.features.store.connection import Connection
 from cv3d.formats import colmap_database as colmap
+from cv3d.geometry.two_view import TwoView
 
 Pair = tuple[int, int]
 
@@ -96,6 +98,36 @@ class Notes:
                 database.execute("UPDATE cv3d_features SET covariances = NULL WHERE image_id = ?", (image_id,))
                 database.execute("DELETE FROM cv3d_detected WHERE image_id = ?", (image_id,))
 
+    def keep_detected_two_view(self, pair: Pair) -> None:
+        """Keep a pair's geometry as that of detected keypoints, before one of refined keypoints takes its place."""
+        with self._connection.transaction() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO cv3d_detected_two_views SELECT * FROM cv3d_two_views WHERE pair_id = ?",
+                (colmap.pair_id(*pair),),
+            )
+
+    def forget_refined_two_view(self, pair: Pair) -> tuple[TwoView, str] | None:
+        """The geometry of a pair's detected keypoints with its config, to be put back; None where it stands already."""
+        identity = colmap.pair_id(*pair)
+        with self._connection.transaction() as database:
+            row = database.execute(
+                f"SELECT config, {verdicts.COLUMNS} FROM cv3d_detected_two_views WHERE pair_id = ?", (identity,)
+            ).fetchone()
+            database.execute("DELETE FROM cv3d_detected_two_views WHERE pair_id = ?", (identity,))
+        return None if row is None else (verdicts.from_row(row[1:]), str(row[0]))
+
+    def detected_two_view(self, pair: Pair) -> TwoView | None:
+        """The geometry of a pair's keypoints where they were detected; None where it was not verified yet."""
+        identity = colmap.pair_id(*pair)
+        with self._connection.explained():
+            for table in ("cv3d_detected_two_views", "cv3d_two_views"):
+                row = self._connection.raw.execute(
+                    f"SELECT {verdicts.COLUMNS} FROM {table} WHERE pair_id = ?", (identity,)
+                ).fetchone()
+                if row is not None:
+                    return verdicts.from_row(row)
+        return None
+
     def detected(self, image_id: int) -> NDArray[np.float32] | None:
         """Where a picture's keypoints were detected, (n, 2), pixels; None where it has none."""
         with self._connection.explained():
@@ -135,10 +167,11 @@ class Notes:
         return None if row is None else str(row[0])
 
     def supports(self) -> Iterator[tuple[Pair, int]]:
-        """Every verified pair, by ids, with its number of inliers."""
+        """Every verified pair, by ids, with its number of inliers before refinement."""
         last = -1
         query = (
-            "SELECT pair_id, inlier_count FROM cv3d_two_views WHERE verified = 1 AND pair_id > ? "
+            "SELECT pair_id, coalesce(d.inlier_count, v.inlier_count) FROM cv3d_two_views v "
+            "LEFT JOIN cv3d_detected_two_views d USING (pair_id) WHERE v.verified = 1 AND pair_id > ? "
             "ORDER BY pair_id LIMIT 1000"
         )
         while True:

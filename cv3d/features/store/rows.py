@@ -6,7 +6,7 @@ import sqlite3
 
 from cv3d.formats import colmap_database as colmap
 
-GEOMETRIES = ("two_view_geometries", "cv3d_two_views", "cv3d_first_looks")
+GEOMETRIES = ("two_view_geometries", "cv3d_two_views", "cv3d_detected_two_views", "cv3d_first_looks")
 """Tables of what depends on matches and on cameras."""
 _MATCHES = ("matches", "cv3d_matches")
 

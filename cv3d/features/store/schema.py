@@ -14,6 +14,24 @@ from cv3d.formats import colmap_database
 STORE_VERSION = 1
 """Raised with every change of these tables that an older cv3d would misread."""
 
+_TWO_VIEW = """
+    pair_id INTEGER PRIMARY KEY NOT NULL,
+    config TEXT NOT NULL,
+    verified INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    degeneracy TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    inlier_count INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    inliers BLOB NOT NULL,
+    errors BLOB NOT NULL,
+    matrix BLOB,
+    pose BLOB,
+    rotation BLOB,
+    alternative BLOB,
+    covariance BLOB,
+    figures TEXT NOT NULL"""
+
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS cv3d_store (version INTEGER NOT NULL, written_by TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS cv3d_cameras (
@@ -37,23 +55,7 @@ _TABLES = (
         pair_id INTEGER PRIMARY KEY NOT NULL,
         config TEXT NOT NULL,
         scores BLOB)""",
-    """CREATE TABLE IF NOT EXISTS cv3d_two_views (
-        pair_id INTEGER PRIMARY KEY NOT NULL,
-        config TEXT NOT NULL,
-        verified INTEGER NOT NULL,
-        model TEXT NOT NULL,
-        degeneracy TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        inlier_count INTEGER NOT NULL,
-        rows INTEGER NOT NULL,
-        inliers BLOB NOT NULL,
-        errors BLOB NOT NULL,
-        matrix BLOB,
-        pose BLOB,
-        rotation BLOB,
-        alternative BLOB,
-        covariance BLOB,
-        figures TEXT NOT NULL)""",
+    f"CREATE TABLE IF NOT EXISTS cv3d_two_views ({_TWO_VIEW})",
     """CREATE TABLE IF NOT EXISTS cv3d_first_looks (
         pair_id INTEGER PRIMARY KEY NOT NULL,
         config TEXT NOT NULL,
@@ -65,6 +67,7 @@ _TABLES = (
         image_id INTEGER PRIMARY KEY NOT NULL REFERENCES images(image_id) ON DELETE CASCADE,
         rows INTEGER NOT NULL,
         data BLOB NOT NULL)""",
+    f"CREATE TABLE IF NOT EXISTS cv3d_detected_two_views ({_TWO_VIEW})",
     "CREATE TABLE IF NOT EXISTS cv3d_marks (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
 )
 

@@ -347,8 +347,8 @@ class FeatureStore:
                         f"{self.path}: picture {image_id} has {held} there, and a match points to number {highest}; "
                         "match the features that the store holds"
                     )
-            database.execute("DELETE FROM two_view_geometries WHERE pair_id = ?", (identity,))
-            database.execute("DELETE FROM cv3d_two_views WHERE pair_id = ?", (identity,))
+            for table in ("two_view_geometries", "cv3d_two_views", "cv3d_detected_two_views"):
+                database.execute(f"DELETE FROM {table} WHERE pair_id = ?", (identity,))
             values = (identity, len(matches), colmap.matches_to_blob(matches.indices))
             database.execute("INSERT OR REPLACE INTO matches VALUES (?, ?, 2, ?)", values)
             database.execute("INSERT OR REPLACE INTO cv3d_matches VALUES (?, ?, ?)", (identity, config, scores))
