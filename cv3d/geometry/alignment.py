@@ -6,13 +6,9 @@ import torch
 from torch import Tensor
 
 from cv3d.errors import EstimationError
+from cv3d.geometry.absolute_orientation import absolute_orientation
 from cv3d.geometry.transforms import SO3, Sim3
 from cv3d.geometry.transforms.algebra import broadcast_shapes
-
-_RELATIVE_SPREAD = 1e-12
-"""Second over first singular value of the covariance below which the points count as collinear."""
-_ROUNDING_UNITS = 8.0
-"""Roundings of the coordinates that the covariance is trusted to exceed."""
 
 
 def umeyama(points_a: Tensor, points_b: Tensor, weights: Tensor | None = None, with_scale: bool = True) -> Sim3:
@@ -36,32 +32,15 @@ def umeyama(points_a: Tensor, points_b: Tensor, weights: Tensor | None = None, w
         ValueError: shapes that do not match, or weights that are negative or not finite.
     """
     a, b, w = _checked(points_a, points_b, weights)
-    fraction = (w / w.sum(dim=-1, keepdim=True))[..., None]
-    mean_a, mean_b = (fraction * a).sum(dim=-2), (fraction * b).sum(dim=-2)
-    centred_a, centred_b = a - mean_a[..., None, :], b - mean_b[..., None, :]
-    variance_a = (fraction * centred_a.square()).sum(dim=(-2, -1))
-    variance_b = (fraction * centred_b.square()).sum(dim=(-2, -1))
-    covariance = (fraction * centred_b).transpose(-1, -2) @ centred_a
-
-    u, singular, vt = torch.linalg.svd(covariance)
-    orientation = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
-    signs = torch.stack([torch.ones_like(orientation), torch.ones_like(orientation), orientation], dim=-1)
-
-    rounding = torch.finfo(torch.float64).eps * (
-        _largest(mean_a) * variance_b.sqrt() + _largest(mean_b) * variance_a.sqrt()
-    )
-    determined = singular[..., 1] + orientation * singular[..., 2]
-    undetermined = determined <= _RELATIVE_SPREAD * singular[..., 0] + _ROUNDING_UNITS * rounding
+    found = absolute_orientation(a.numpy(), b.numpy(), w.numpy(), with_scale)
+    undetermined = torch.from_numpy(found.is_open)
     if undetermined.any():
         raise EstimationError(
             f"{_which(undetermined)}the rotation between the two sets of points is not determined: "
             "they are collinear or coincident, or do not correspond; alignment needs 3 points that span a plane"
         )
-
-    rotation = SO3.from_matrix((u * signs[..., None, :]) @ vt)
-    scale = (singular * signs).sum(dim=-1) / variance_a if with_scale else torch.ones_like(variance_a)
-    translation = mean_b - scale[..., None] * rotation.apply(mean_a)
-    return Sim3.from_rotation_translation_and_scale(rotation, translation, scale)
+    rotation, translation, scale = map(torch.from_numpy, (found.rotation, found.translation, found.scale))
+    return Sim3.from_rotation_translation_and_scale(SO3.from_matrix(rotation), translation, scale)
 
 
 def _checked(points_a: Tensor, points_b: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,10 +65,6 @@ def _checked(points_a: Tensor, points_b: Tensor, weights: Tensor | None) -> tupl
     if broken.any():
         raise EstimationError(f"{_which(broken)}the points to align hold values that are not finite")
     return torch.where(used[..., None], a, 0.0), torch.where(used[..., None], b, 0.0), w
-
-
-def _largest(vector: Tensor) -> Tensor:
-    return vector.abs().amax(dim=-1)
 
 
 def _which(failed: Tensor) -> str:

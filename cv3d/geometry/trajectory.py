@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cv3d.errors import EstimationError, InputError
-from cv3d.geometry.transforms import SO3
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -71,7 +69,10 @@ class Trajectory:
     @property
     def quat_wxyz(self) -> Floats:
         """Rotations world_from_cam as unit quaternions, (n, 4), real part first and not negative."""
-        return SO3.from_matrix(torch.from_numpy(np.ascontiguousarray(self.rotations))).wxyz.numpy()
+        from scipy.spatial.transform import Rotation
+
+        xyzw = Rotation.from_matrix(self.rotations).as_quat(canonical=True)
+        return np.roll(np.asarray(xyzw, dtype=np.float64), 1, axis=1)
 
     @property
     def duration_s(self) -> float:
@@ -124,6 +125,8 @@ class Trajectory:
         Raises:
             EstimationError: a time is before the first stamp or after the last.
         """
+        from scipy.spatial.transform import Rotation
+
         times = np.asarray(times, dtype=np.float64)
         if not len(self) or (len(times) and (times[0] < self.times[0] or times[-1] > self.times[-1])):
             had = f"from {self.times[0]:.6f} to {self.times[-1]:.6f}" if len(self) else "without poses"
@@ -133,12 +136,11 @@ class Trajectory:
         before = np.maximum(after - 1, 0)
         gap = self.times[after] - self.times[before]
         share = np.where(gap > 0.0, (times - self.times[before]) / np.where(gap > 0.0, gap, 1.0), 1.0)
-        rotations = SO3.from_matrix(torch.from_numpy(np.ascontiguousarray(self.rotations)))
-        turned = rotations[torch.from_numpy(before)].interpolate(
-            rotations[torch.from_numpy(after)], torch.from_numpy(share)
-        )
+        rotations = Rotation.from_matrix(self.rotations)
+        step = (rotations[before].inv() * rotations[after]).as_rotvec()
+        turned = rotations[before] * Rotation.from_rotvec(share[:, None] * step)
         poses = np.tile(np.eye(4), (len(times), 1, 1))
-        poses[:, :3, :3] = turned.normalized().as_matrix().numpy()
+        poses[:, :3, :3] = turned.as_matrix()
         poses[:, :3, 3] = self.positions[before] + share[:, None] * (self.positions[after] - self.positions[before])
         return Trajectory(times, poses, self.is_timed)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,3 +133,14 @@ def test_what_is_wrong_is_one_line(
     assert message in done.err
     assert done.err.count("\n") == 1
     assert done.out == ""
+
+
+def test_torch_is_not_loaded_for_it(files: SimpleNamespace) -> None:
+    """Trajectories are compared by the thousand, and torch takes longer to load than all the rest."""
+    code = (
+        "import sys; from cv3d.cli import main; "
+        f"code = main(['evaluate', 'trajectory', {files.est!r}, {files.ref!r}, '-q']); "
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from cv3d.errors import EstimationError
 from cv3d.evaluation.trajectory.choices import Alignment
-from cv3d.geometry.alignment import umeyama
-from cv3d.geometry.cameras.rig import inverse_rigid
+from cv3d.evaluation.trajectory.pose_errors import relative_motions
+from cv3d.geometry.absolute_orientation import Orientation, absolute_orientation
 from cv3d.geometry.trajectory import Floats, Trajectory
-from cv3d.geometry.transforms import Sim3
 
 LEAST_POSES = 3
 
@@ -45,15 +43,15 @@ def align(estimate: Trajectory, reference: Trajectory, kind: Alignment, n_to_ali
     """
     matrix, scale = np.eye(4), 1.0
     if kind is Alignment.ORIGIN:
-        matrix = reference.world_from_cam[0] @ inverse_rigid(estimate.world_from_cam[0])
+        matrix = reference.world_from_cam[0] @ relative_motions(estimate.world_from_cam[:1], np.eye(4)[None])[0]
     elif kind is not Alignment.NONE:
         similarity = _similarity(estimate, reference, kind, n_to_align)
-        scale = float(similarity.scale())
-        matrix = np.diag([scale, scale, scale, 1.0]) if kind is Alignment.SCALE else similarity.as_matrix().numpy()
+        scale = float(similarity.scale)
+        matrix = np.diag([scale, scale, scale, 1.0]) if kind is Alignment.SCALE else similarity.as_matrix()
     return Aligned(estimate.transformed(matrix), kind, matrix, scale)
 
 
-def _similarity(estimate: Trajectory, reference: Trajectory, kind: Alignment, n_to_align: int | None) -> Sim3:
+def _similarity(estimate: Trajectory, reference: Trajectory, kind: Alignment, n_to_align: int | None) -> Orientation:
     count = len(estimate) if n_to_align is None else min(n_to_align, len(estimate))
     if count < LEAST_POSES:
         raise EstimationError(f"alignment '{kind}' needs {LEAST_POSES} matched poses, and there are {count}")
@@ -64,10 +62,10 @@ def _similarity(estimate: Trajectory, reference: Trajectory, kind: Alignment, n_
                 f"the {name} does not move: its {count} poses are all at one place, which determines no alignment; "
                 "align by 'origin' or 'none'"
             )
-    try:
-        return umeyama(torch.from_numpy(own), torch.from_numpy(true), with_scale=kind is not Alignment.SE3)
-    except EstimationError as error:
+    found = absolute_orientation(own, true, np.ones(count), with_scale=kind is not Alignment.SE3)
+    if found.is_open:
         raise EstimationError(
             f"alignment '{kind}' is not determined by the {count} positions, which lie on a line or do not correspond; "
             "align by 'origin' or 'none'"
-        ) from error
+        )
+    return found

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cv3d.errors import FormatError
 from cv3d.formats.trajectories.number_table import NumberTable
 from cv3d.geometry.trajectory import Trajectory
-from cv3d.geometry.transforms import SO3
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +77,9 @@ def rotations_of_quaternions(table: NumberTable, quat_wxyz: Floats) -> Floats:
     if len(off):
         length = float(np.linalg.norm(quat_wxyz[off[0]]))
         table.fail(int(off[0]), f"its quaternion has the length {length:.4g}, and a rotation's has 1")
-    return SO3.from_wxyz(torch.from_numpy(np.ascontiguousarray(quat_wxyz))).as_matrix().numpy()
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_quat(quat_wxyz, scalar_first=True).as_matrix(), dtype=np.float64)
 
 
 def nearest_rotations(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
