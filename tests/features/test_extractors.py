@@ -27,8 +27,11 @@ from cv3d.features.matchers.mutual import MutualNearest, MutualOptions
 from cv3d.features.matchers.refined import MutualRefined
 from cv3d.media.decode import decode_rgb
 
+PATIENT = {"disk": pytest.mark.slow}
+"""What is not run each time."""
 
-@pytest.fixture(scope="module", params=list(EXTRACTORS))
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=PATIENT.get(name, ())) for name in EXTRACTORS])
 def extractor(request: pytest.FixtureRequest, compute: Compute) -> Extractor:
     if not all(weights.is_here(name) for name in EXTRACTORS[request.param].weights):
         pytest.skip(f"the weights of {request.param} are not installed")
@@ -220,7 +223,7 @@ def test_features_can_be_stacked_and_taken_apart(compute: Compute, small: Tensor
     assert MutualNearest(MutualOptions(0.9)).match(again, again).scores.shape == (3, 128)
 
 
-@pytest.mark.parametrize("name", ["aliked", "disk"])
+@pytest.mark.parametrize("name", ["aliked", pytest.param("disk", marks=pytest.mark.slow)])
 def test_large_pictures_are_made_smaller_and_keypoints_carried_back(
     name: str, compute: Compute, frames: Tensor
 ) -> None:
