@@ -25,8 +25,6 @@ class FlowOptions:
     """Half the side of the window, less half a pixel."""
     levels: int = 4
     """Most levels of the pyramid."""
-    sure_levels: int = 2
-    """Levels for points whose place is known to a few pixels."""
     iterations: int = 12
     """Steps at each level."""
     min_step: float = 0.02
@@ -37,7 +35,7 @@ class FlowOptions:
 
 
 def follow(
-    first: Pyramid, second: Pyramid, points: Tensor, guess: Tensor, is_sure: Tensor, options: FlowOptions
+    first: Pyramid, second: Pyramid, points: Tensor, guess: Tensor, options: FlowOptions
 ) -> tuple[Tensor, Tensor]:
     """Follow points from one frame to another.
 
@@ -46,8 +44,6 @@ def follow(
         second: the frame to find them in, of the same size.
         points: (N, 2) x and y in the first frame, pixels.
         guess: (N, 2) where in the second to begin.
-        is_sure: (N,) bool, whether the guess is within a few pixels: such points start at a fine level, since at a
-            coarse one their surroundings would pull them away.
         options: window, levels, steps.
 
     Returns:
@@ -67,7 +63,7 @@ def follow(
         has_texture = (least > options.min_eigenvalue) & (determinant > 1e-6)
         scale = torch.where(has_texture, 1.0 / determinant.clamp(min=1e-6), 0.0)
         image = second.levels[level][:1]
-        is_moving = has_texture & ~is_sure if level >= options.sure_levels else has_texture
+        is_moving = has_texture
         before = torch.zeros_like(place)
         for step in range(options.iterations):
             difference = sample(image, place[:, None] + offsets)[0] - gray

@@ -12,29 +12,9 @@ Floats = NDArray[np.float32]
 
 
 def follow_opencv(
-    first: NDArray[np.uint8],
-    second: NDArray[np.uint8],
-    points: Floats,
-    guess: Floats,
-    is_sure: NDArray[np.bool_],
-    options: FlowOptions,
+    first: NDArray[np.uint8], second: NDArray[np.uint8], points: Floats, guess: Floats, options: FlowOptions
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """As :func:`cv3d.features.tracks.lucas_kanade.follow`, of frames (H, W) as they are."""
-    places, is_good = np.zeros_like(points), np.zeros(len(points), bool)
-    for chosen, levels in ((~is_sure, options.levels), (is_sure, min(options.sure_levels, options.levels))):
-        if chosen.any():
-            places[chosen], is_good[chosen] = _follow(first, second, points[chosen], guess[chosen], levels, options)
-    return places, is_good
-
-
-def _follow(
-    first: NDArray[np.uint8],
-    second: NDArray[np.uint8],
-    points: Floats,
-    guess: Floats,
-    levels: int,
-    options: FlowOptions,
-) -> tuple[Floats, NDArray[np.bool_]]:
     side = 2 * options.radius + 1
     found, status, _ = cv2.calcOpticalFlowPyrLK(
         first,
@@ -42,7 +22,7 @@ def _follow(
         np.ascontiguousarray(points, np.float32).reshape(-1, 1, 2),
         np.array(guess, np.float32, order="C").reshape(-1, 1, 2),
         winSize=(side, side),
-        maxLevel=levels - 1,
+        maxLevel=options.levels - 1,
         criteria=(cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, options.iterations, options.min_step),
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         minEigThreshold=options.min_eigenvalue,

@@ -28,7 +28,7 @@ Image = NDArray[np.uint8]
 
 Bools = NDArray[np.bool_]
 
-Twin = Callable[[Image, Image, Floats, Floats, Bools, FlowOptions], tuple[Floats, Bools]]
+Twin = Callable[[Image, Image, Floats, Floats, FlowOptions], tuple[Floats, Bools]]
 TWINS: Mapping[str, Twin] = {"cpu": follow_opencv}
 """What follows points instead of the torch reference, by kind of device. 500 points of VGA frames, forward only, one
 core: 340 ms become 10."""
@@ -128,12 +128,11 @@ class Stepper:
         if count and before is not None and before_image is not None:
             size = self._padded(count)
             expected = torch.from_numpy(_padded(guess, size)).to(self._device)
-            is_sure = torch.zeros(size, dtype=torch.bool, device=self._device)
             if features is not None:
                 described = torch.from_numpy(_padded(descriptors, size)).to(self._device)
-                expected, is_sure = _expected(features, described, expected)
+                expected = _expected(features, described, expected)
             frames = before, self._pyramid, before_image, image
-            parts.append(self._move(frames, pixels, expected, is_sure, rows, warps))
+            parts.append(self._move(frames, pixels, expected, rows, warps))
         if features is not None:
             parts += [features.keypoints[0], features.scores[0], features.descriptors[0].float()]
         if not parts:
@@ -159,7 +158,6 @@ class Stepper:
         frames: tuple[Pyramid, Pyramid, Image, Image],
         pixels: Floats,
         guess: Tensor,
-        is_sure: Tensor,
         rows: NDArray[np.int64],
         warps: Floats,
     ) -> Tensor:
@@ -170,15 +168,14 @@ class Stepper:
         start = torch.from_numpy(_padded(pixels, size)).to(self._device)
         if self._twin is not None:
             expected: Floats = guess.numpy()
-            sure: Bools = is_sure.numpy()
-            there, is_there = self._twin(before_image, image, pixels, expected, sure, options)
-            back, is_back = self._twin(image, before_image, there, there - (expected - pixels), sure, options)
+            there, is_there = self._twin(before_image, image, pixels, expected, options)
+            back, is_back = self._twin(image, before_image, there, there - (expected - pixels), options)
             followed = torch.from_numpy(_padded(there, size)).to(self._device)
             returned = torch.from_numpy(_padded(back, size)).to(self._device)
             good = torch.from_numpy(_padded((is_there & is_back).astype(np.float32), size)).to(self._device)
         else:
-            followed, is_there_ = follow(before, present, start, guess, is_sure, options)
-            returned, is_back_ = follow(present, before, followed, followed - (guess - start), is_sure, options)
+            followed, is_there_ = follow(before, present, start, guess, options)
+            returned, is_back_ = follow(present, before, followed, followed - (guess - start), options)
             good = (is_there_ & is_back_).float()
         error = (returned - start).norm(dim=1)
         index = torch.from_numpy(_padded(rows, size)).to(self._device)
@@ -197,19 +194,15 @@ class Stepper:
         return whole * -(-count // whole)
 
 
-def _expected(features: Features, descriptors: Tensor, guess: Tensor) -> tuple[Tensor, Tensor]:
-    """Where points with descriptors (n, D) are expected.
-
-    Returns:
-        (n, 2) keypoints that are their mutual nearest neighbours, else the guess; (n,) bool, where it is a keypoint.
-    """
+def _expected(features: Features, descriptors: Tensor, guess: Tensor) -> Tensor:
+    """(n, 2) keypoints that are mutual nearest neighbours of points with descriptors (n, D); else the guess."""
     described = features.descriptors[0].float()
     similarity = descriptors @ described.T
     cosine, best = similarity.max(1)
     back = similarity.argmax(0)
     here = torch.arange(len(descriptors), device=descriptors.device)
     is_match = (back[best] == here) & (cosine > _SURE) & features.mask[0][best]
-    return torch.where(is_match[:, None], features.keypoints[0][best], guess), is_match
+    return torch.where(is_match[:, None], features.keypoints[0][best], guess)
 
 
 def _padded(values: NDArray[Kind], size: int) -> NDArray[Kind]:

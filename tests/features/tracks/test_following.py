@@ -31,12 +31,11 @@ def pyramid(plane: Any, moment: float) -> tuple[np.ndarray, object]:
 def test_the_opencv_twin_gives_the_numbers_of_the_reference(plane: Any) -> None:
     (image0, first), (image1, second) = pyramid(plane, 0.0), pyramid(plane, 2.0)
     points = grid(plane.size)
-    is_sure = torch.arange(len(points)) % 3 == 0
-    guess = torch.where(
-        is_sure[:, None], torch.from_numpy(plane.carried(points.numpy(), 0.0, 2.0)).float() + 1.0, points
-    )
-    ours, is_good = follow(first, second, points, guess, is_sure, OPTIONS)
-    theirs, is_good_too = follow_opencv(image0, image1, points.numpy(), guess.numpy(), is_sure.numpy(), OPTIONS)
+    is_guessed = torch.arange(len(points)) % 3 == 0
+    near = torch.from_numpy(plane.carried(points.numpy(), 0.0, 2.0)).float() + 1.0
+    guess = torch.where(is_guessed[:, None], near, points)
+    ours, is_good = follow(first, second, points, guess, OPTIONS)
+    theirs, is_good_too = follow_opencv(image0, image1, points.numpy(), guess.numpy(), OPTIONS)
     distance = np.linalg.norm(ours.numpy() - theirs, axis=1)
     # OpenCV rounds pyramids to bytes and windows to 1/32 grey level.
     assert (is_good.numpy() == is_good_too).mean() > 0.98
@@ -47,7 +46,7 @@ def test_the_opencv_twin_gives_the_numbers_of_the_reference(plane: Any) -> None:
 def test_points_are_followed_to_their_true_places(plane: Any) -> None:
     (_, first), (_, second) = pyramid(plane, 0.0), pyramid(plane, 3.0)
     points = grid(plane.size)
-    found, is_good = follow(first, second, points, points, torch.zeros(len(points), dtype=torch.bool), OPTIONS)
+    found, is_good = follow(first, second, points, points, OPTIONS)
     error = np.linalg.norm(found.numpy() - plane.carried(points.numpy(), 0.0, 3.0), axis=1)
     assert is_good.float().mean() > 0.9
     assert np.median(error[is_good.numpy()]) < 0.1
@@ -56,7 +55,7 @@ def test_points_are_followed_to_their_true_places(plane: Any) -> None:
 def test_a_window_without_texture_is_not_good() -> None:
     flat = build_pyramid(torch.full((64, 64), 100.0), 3)
     points = torch.tensor([[32.0, 32.0]])
-    _, is_good = follow(flat, flat, points, points, torch.tensor([False]), OPTIONS)
+    _, is_good = follow(flat, flat, points, points, OPTIONS)
     assert not is_good.any()
 
 
