@@ -15,11 +15,23 @@ if TYPE_CHECKING:
     from cv3d.calibration.rig.api import calibrate_rig as calibrate_rig
     from cv3d.calibration.rig.result import RigCalibration as RigCalibration
     from cv3d.calibration.sheets.sheet import board as board
+    from cv3d.evaluation.trajectory.evaluating import evaluate_trajectory as evaluate_trajectory
+    from cv3d.features.matching import MatchOptions as MatchOptions
+    from cv3d.features.matching import PairMatch as PairMatch
+    from cv3d.features.matching import SetMatch as SetMatch
+    from cv3d.features.matching import extract as extract
+    from cv3d.features.matching import match as match
+    from cv3d.features.matching import match_set as match_set
+    from cv3d.features.tracks import TrackResult as TrackResult
+    from cv3d.features.tracks import track as track
     from cv3d.formats.converting import convert as convert
     from cv3d.formats.reading import read_camera as read_camera
     from cv3d.formats.reading import read_cameras as read_cameras
+    from cv3d.formats.trajectories import read_trajectory as read_trajectory
+    from cv3d.formats.trajectories import write_trajectory as write_trajectory
     from cv3d.geometry.cameras.camera import Camera as Camera
     from cv3d.geometry.cameras.rig import Rig as Rig
+    from cv3d.geometry.trajectory import Trajectory as Trajectory
     from cv3d.media.undistorting import rectify_pair as rectify_pair
     from cv3d.media.undistorting import undistort as undistort
 
@@ -28,34 +40,58 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Calibration": "cv3d.calibration",
     "Camera": "cv3d.geometry.cameras.camera",
+    "MatchOptions": "cv3d.features.matching",
+    "PairMatch": "cv3d.features.matching",
     "Rig": "cv3d.geometry.cameras.rig",
     "RigCalibration": "cv3d.calibration.rig.result",
+    "SetMatch": "cv3d.features.matching",
+    "TrackResult": "cv3d.features.tracks",
+    "Trajectory": "cv3d.geometry.trajectory",
     "board": "cv3d.calibration.sheets.sheet",
     "calibrate": "cv3d.calibration",
     "calibrate_rig": "cv3d.calibration.rig.api",
     "convert": "cv3d.formats.converting",
     "diff": "cv3d.calibration.diff",
+    "evaluate_trajectory": "cv3d.evaluation.trajectory.evaluating",
+    "extract": "cv3d.features.matching",
+    "match": "cv3d.features.matching",
+    "match_set": "cv3d.features.matching",
     "read_camera": "cv3d.formats.reading",
     "read_cameras": "cv3d.formats.reading",
+    "read_trajectory": "cv3d.formats.trajectories",
     "rectify_pair": "cv3d.media.undistorting",
+    "track": "cv3d.features.tracks",
     "undistort": "cv3d.media.undistorting",
+    "write_trajectory": "cv3d.formats.trajectories",
 }
 
 __all__ = [
     "Calibration",
     "Camera",
+    "MatchOptions",
+    "PairMatch",
     "Rig",
     "RigCalibration",
+    "SetMatch",
+    "TrackResult",
+    "Trajectory",
     "__version__",
     "board",
     "calibrate",
     "calibrate_rig",
     "convert",
     "diff",
+    "evaluate_trajectory",
+    "extract",
+    "match",
+    "match_set",
     "read_camera",
     "read_cameras",
+    "read_trajectory",
     "rectify_pair",
+    "track",
     "undistort",
+    "write_trajectory",
 ]
 
 

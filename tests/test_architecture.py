@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import cv3d
-from cv3d.cli.app import COMMANDS
+from cv3d.cli.app import COMMANDS, Group, Verb, command_names
 
 HEAVY = ("torch", "numpy", "scipy", "cv2", "av", "open3d", "matplotlib", "plotly", "kornia", "rich", "PIL")
 
@@ -74,9 +74,14 @@ def test_other_names_are_not() -> None:
         _ = cv3d.nonsense
 
 
-@pytest.mark.parametrize("command", list(COMMANDS))
+@pytest.mark.parametrize("command", command_names())
 def test_every_command_is_where_the_table_says(command: str) -> None:
-    module, _, name = COMMANDS[command].function.partition(":")
+    found: Verb | Group = Group("", COMMANDS)
+    for word in command.split():
+        assert isinstance(found, Group)
+        found = found.verbs[word]
+    assert isinstance(found, Verb)
+    module, _, name = found.function.partition(":")
     assert callable(getattr(import_module(module), name))
 
 
