@@ -93,16 +93,28 @@ def tangent_basis(directions: Floats) -> Floats:
     """
     unit = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
     helper = np.eye(3)[np.abs(unit).argmin(axis=-1)]
-    first = np.cross(helper, unit)
-    first /= np.linalg.norm(first, axis=-1, keepdims=True)
-    return np.stack([first, np.cross(unit, first)], axis=-1)
+    basis = np.empty((*unit.shape, 2))
+    first = _cross(helper, unit)
+    basis[..., 0] = first = first / np.linalg.norm(first, axis=-1, keepdims=True)
+    basis[..., 1] = _cross(unit, first)
+    return basis
 
 
 def cross_matrix(vectors: Floats) -> Floats:
     """[v]x with [v]x p = v x p: (..., 3) to (..., 3, 3)."""
     matrix = np.zeros((*vectors.shape, 3))
-    matrix[..., 2, 1], matrix[..., 0, 2], matrix[..., 1, 0] = np.moveaxis(vectors, -1, 0)
-    return matrix - np.swapaxes(matrix, -1, -2)
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    matrix[..., 2, 1], matrix[..., 0, 2], matrix[..., 1, 0] = x, y, z
+    matrix[..., 1, 2], matrix[..., 2, 0], matrix[..., 0, 1] = -x, -y, -z
+    return matrix
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    """The product a x b of vectors (..., 3), without what numpy's own spends on the many shapes that it takes."""
+    product = np.empty_like(a)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        product[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
+    return product
 
 
 def _pseudo_inverse(wide: Floats) -> Floats:
