@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from cv3d.reporting.track_figures import write_track_figure
 SCHEMA = "cv3d.match_tracks/1"
 RESULT_FILE, TRACKS_FILE, FIGURE_FILE = "result.json", "tracks.npz", "tracks.png"
 _BAR = 30
+_TRAIL = 20
+"""Frames of a track's way that are drawn."""
 
 
 def tracks_result(result: TrackResult) -> dict[str, Any]:
@@ -47,18 +50,24 @@ def write_tracks(result: TrackResult, out: Path, load: SetPictures) -> dict[str,
         OutputError: a file cannot be written.
     """
     files = [TRACKS_FILE]
-    busiest = int(np.argmax([one.alive for one in result.statistics]))
-    pixels = load(result.frames[busiest])
+    telling = _telling_frame(result)
+    pixels = load(result.frames[telling])
     if pixels is not None:
-        write_track_figure(out / FIGURE_FILE, pixels, result.tracks, busiest)
+        write_track_figure(out / FIGURE_FILE, pixels, result.tracks, telling, _TRAIL)
         files.append(FIGURE_FILE)
     content = {**tracks_result(result), "files": [*files, RESULT_FILE]}
     atomic_write_text(out / RESULT_FILE, to_json(content, indent=2) + "\n")
     return content
 
 
-def describe_tracks(result: TrackResult, out: Path) -> str:
-    """The tracks for a person, at most 80 columns."""
+def describe_tracks(result: TrackResult, out: Path, files: Sequence[str]) -> str:
+    """The tracks for a person, at most 80 columns but for a folder's name that is longer.
+
+    Args:
+        result: the tracks.
+        out: where they were written.
+        files: what was written there.
+    """
     summary, histogram = summarise(result), length_histogram(result.tracks)
     most = max(histogram.counts, default=0) or 1
     lines = [
@@ -78,8 +87,17 @@ def describe_tracks(result: TrackResult, out: Path) -> str:
         span = str(low) if high == low + 1 else f"{low} to {high - 1}"
         bar = "#" * round(_BAR * count / most)
         lines.append(f"{span:<14} {count:>8} {bar}".rstrip())
-    lines += ["", f"written to {out}: {TRACKS_FILE}, {FIGURE_FILE}, {RESULT_FILE}"]
+    lines += ["", f"written to {out}:", f"  {', '.join(files)}"]
     return "\n".join(lines)
+
+
+def _telling_frame(result: TrackResult) -> int:
+    """The frame where most of the ways to be drawn are seen."""
+    tracks = result.tracks
+    if not len(tracks.frame):
+        return 0
+    ages = tracks.frame - tracks.first_frames[np.searchsorted(tracks.ids, tracks.track)]
+    return int(np.argmax(np.bincount(tracks.frame, np.minimum(ages, _TRAIL), len(result.frames))))
 
 
 def _known(value: object) -> object:
