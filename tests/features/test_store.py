@@ -299,6 +299,23 @@ def test_reading_only_never_writes(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_closed_store_is_one_file_and_reading_leaves_it_one(tmp_path: Path) -> None:
+    path = tmp_path / "database.db"
+    with filled(path) as first, FeatureStore.open(path) as second:
+        second.put_features(1, some_features(9), EXTRACTOR)
+        assert first.counts().pictures == 3
+        assert (tmp_path / "database.db-wal").exists()
+    with FeatureStore.open(path, read_only=True) as reader, FeatureStore.open(path) as writer:
+        writer.put_features(2, some_features(8), EXTRACTOR)
+        assert_equal_features(reader.features(1), some_features(9))
+        assert_equal_features(reader.features(2), some_features(8))
+    # A reader that was there longer than the last writer could not do it.
+    FeatureStore.open(path).close()
+    with FeatureStore.open(path, read_only=True) as reader:
+        assert reader.counts().pictures == 3
+    assert [one.name for one in tmp_path.iterdir()] == ["database.db"]
+
+
 def test_a_folder_that_cannot_be_written_to_is_read_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "database.db"
     filled(path).close()

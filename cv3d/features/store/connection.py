@@ -18,10 +18,10 @@ _PRIMARY = 0xFF
 
 
 class Connection:
-    """A connection in WAL mode: readers never wait, writers queue, and what is committed survives a crash."""
+    """A connection; in WAL mode readers never wait, writers queue, and what is committed survives a crash."""
 
     def __init__(self, path: Path, *, read_only: bool, busy_seconds: float) -> None:
-        """Open the file, or create it.
+        """Open the file, or create it. Nothing is changed in it yet.
 
         Raises:
             InputError: it is to be read, and is not there.
@@ -31,6 +31,7 @@ class Connection:
         self.path = path
         self.read_only = read_only
         self._busy_seconds = busy_seconds
+        self._has_log = False
         if read_only and not path.is_file():
             raise InputError(f"{path}: there is no such feature store")
         if not path.parent.is_dir():
@@ -45,12 +46,7 @@ class Connection:
         try:
             with self.explained():
                 self._connection.execute("PRAGMA foreign_keys = ON")
-                if not read_only:
-                    self._use_write_ahead_log()
-                    # With a write-ahead log this cannot corrupt the file; a power cut may undo the last commits.
-                    self._connection.execute("PRAGMA synchronous = NORMAL")
-                else:
-                    self._connection.execute("SELECT count(*) FROM sqlite_master")
+                self._connection.execute("SELECT count(*) FROM sqlite_master")
         except BaseException:
             self._connection.close()
             raise
@@ -59,6 +55,18 @@ class Connection:
     def raw(self) -> sqlite3.Connection:
         """The connection itself, to be used inside :meth:`explained` or :meth:`transaction`."""
         return self._connection
+
+    def use_write_ahead_log(self) -> None:
+        """Turn the log on, before anything is written.
+
+        Raises:
+            OutputError: another process keeps the file to itself, or the disk is full.
+        """
+        with self.explained():
+            self._turn_log_on()
+            self._has_log = True
+            # With a write-ahead log this cannot corrupt the file; a power cut may undo the last commits.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -106,11 +114,18 @@ class Connection:
             raise self._explain(error) from error
 
     def close(self) -> None:
-        """Close; the last process to do so folds the write-ahead log into the file."""
+        """Close; the last process to do so leaves one file, without a log that readers would have to make anew."""
         with self.explained():
-            self._connection.close()
+            try:
+                if self._has_log:
+                    # Refused while another process has the file open; then that one does it.
+                    with contextlib.suppress(sqlite3.DatabaseError):
+                        self._connection.execute("PRAGMA busy_timeout = 0")
+                        self._connection.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                self._connection.close()
 
-    def _use_write_ahead_log(self) -> None:
+    def _turn_log_on(self) -> None:
         # SQLite's own waiting does not cover this change of mode.
         give_up = time.monotonic() + self._busy_seconds
         while True:

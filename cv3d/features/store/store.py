@@ -73,6 +73,7 @@ class FeatureStore:
             with connection.explained():
                 schema.check(connection.raw, connection.path, is_empty_allowed=not read_only)
             if not read_only:
+                connection.use_write_ahead_log()
                 with connection.transaction() as database:
                     schema.create(database)
         except BaseException:
