@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cv3d.cli.common import OutputOption, RequireOption, Run
-from cv3d.errors import QualityError, UsageError
+from cv3d.errors import InputError, QualityError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _PAIR_FIGURES = ("inliers", "matches", "inlier_share", "parallax_deg")
 _SET_FIGURES = ("verified_pairs", "largest_share", "used_share", "inliers_per_pair")
+_EXTRACTOR, _MATCHER, _PAIRS = "xfeat", "auto", "auto"
+_MAX_KEYPOINTS, _MAX_SIZE, _MAX_ERROR = 2048, 1600, 2.0
+_OVERLAP, _NEIGHBOURS, _MAX_FRAMES = 10, 30, 100
 
 
 def match(
@@ -38,8 +41,8 @@ def match(
     ] = False,
     tracks: Annotated[bool, typer.Option("--tracks", help="Follow points through a clip or a sequence.")] = False,
     extractor: Annotated[
-        str, typer.Option("--extractor", metavar="NAME", help="xfeat, xfeat-dense, aliked, disk or sift.")
-    ] = "xfeat",
+        str, typer.Option("--extractor", metavar="NAME", help="xfeat, xfeat-dense (of pairs), aliked, disk or sift.")
+    ] = _EXTRACTOR,
     matcher: Annotated[
         str,
         typer.Option(
@@ -47,16 +50,16 @@ def match(
             metavar="NAME",
             help="auto: the cheap one, then the learned one where support is thin.",
         ),
-    ] = "auto",
+    ] = _MATCHER,
     max_keypoints: Annotated[
         int, typer.Option("--max-keypoints", min=8, metavar="N", help="Keypoints of a picture, at most.")
-    ] = 2048,
+    ] = _MAX_KEYPOINTS,
     max_size: Annotated[
         int, typer.Option("--max-size", min=0, metavar="PX", help="Shrink longer sides to this; 0: never.")
-    ] = 1600,
+    ] = _MAX_SIZE,
     max_error: Annotated[
         float, typer.Option("--max-error", metavar="PX", help="Largest error of an inlier, pixels as matched.")
-    ] = 2.0,
+    ] = _MAX_ERROR,
     refine: Annotated[
         bool, typer.Option("--refine/--no-refine", help="Align verified matches to a fraction of a pixel.")
     ] = True,
@@ -76,20 +79,20 @@ def match(
             metavar="CHOICE",
             help="auto, exhaustive, sequential, retrieval, poses, or a file with pairs.",
         ),
-    ] = "auto",
+    ] = _PAIRS,
     overlap: Annotated[
         int, typer.Option("--overlap", min=1, metavar="N", help="Following pictures of sequential pairs.")
-    ] = 10,
+    ] = _OVERLAP,
     neighbours: Annotated[
         int, typer.Option("--neighbours", min=1, metavar="N", help="Best pictures of retrieval and poses.")
-    ] = 30,
+    ] = _NEIGHBOURS,
     poses: Annotated[
         Path | None,
         typer.Option("--poses", metavar="DIR", help="Folder with known poses, for --pairs poses.", show_default=False),
     ] = None,
     max_frames: Annotated[
         int, typer.Option("--max-frames", min=2, metavar="N", help="Sharp frames taken from each video, at most.")
-    ] = 100,
+    ] = _MAX_FRAMES,
     camera_each: Annotated[
         bool, typer.Option("--camera-each", help="Each picture has an unknown camera of its own in the store.")
     ] = False,
@@ -130,10 +133,28 @@ def match(
             raise UsageError("--plot and --npz are for a pair: name exactly two pictures")
         if len(cameras) > 1:
             raise UsageError("a set has one camera; give --camera once")
+    of_sets = {
+        "--pairs": pairs != _PAIRS,
+        "--overlap": overlap != _OVERLAP,
+        "--neighbours": neighbours != _NEIGHBOURS,
+        "--poses": poses is not None,
+        "--max-frames": max_frames != _MAX_FRAMES,
+        "--camera-each": camera_each,
+    }
+    if is_pair:
+        _refuse(of_sets, "is for a set: name a folder, a video, or three pictures")
     if tracks:
-        if requirements:
-            raise UsageError("--require does not go with --tracks")
-        _track(run, names, output, cameras, extractor, matcher)
+        of_matches = {
+            "--extractor": extractor != _EXTRACTOR,
+            "--matcher": matcher != _MATCHER,
+            "--max-keypoints": max_keypoints != _MAX_KEYPOINTS,
+            "--max-size": max_size != _MAX_SIZE,
+            "--max-error": max_error != _MAX_ERROR,
+            "--no-refine": not refine,
+            "--require": bool(requirements),
+        }
+        _refuse(of_sets | of_matches, "does not go with --tracks, which takes every frame and has features of its own")
+        _track(run, names, output, cameras)
         return
     from cv3d.features.matching import MatchOptions, PairChoice
 
@@ -157,6 +178,13 @@ def match(
     failures = check(requirements, figures)
     if failures:
         raise QualityError("; ".join(str(failure) for failure in failures))
+
+
+def _refuse(given: Mapping[str, bool], why: str) -> None:
+    """See that no option is given that would be passed over."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} {why}")
 
 
 def _is_pair(names: list[str]) -> bool:
@@ -269,16 +297,16 @@ def _files(content: Mapping[str, object]) -> list[str]:
     return [str(file) for file in files] if isinstance(files, list) else []
 
 
-def _track(
-    run: Run, names: list[str], output: Path | None, cameras: list[Camera], extractor: str, matcher: str
-) -> None:
+def _track(run: Run, names: list[str], output: Path | None, cameras: list[Camera]) -> None:
     from cv3d.cli.calibrate import default_name
     from cv3d.features.tracks import TrackOptions, track
+    from cv3d.media.inputs import find_pictures
     from cv3d.reporting.set_pictures import SetPictures
     from cv3d.reporting.track_files import describe_tracks, write_tracks
 
-    if extractor != "xfeat" or matcher != "auto":
-        raise UsageError("--tracks has its own features: XFeat at key frames, and optical flow between them")
+    found = find_pictures(names)
+    if len(found) == 1 and not found.videos:
+        raise InputError(f"{names[0]}: is one picture; points are followed through a clip, or two pictures or more")
     out = output if output is not None else Path(f"{default_name(names[0])}_tracks")
     result = track(
         names if len(names) > 1 else names[0],
@@ -290,4 +318,4 @@ def _track(
         overwrite=run.options.overwrite,
     )
     content = write_tracks(result, out, SetPictures(names))
-    run.emit(content, lambda: describe_tracks(result, out))
+    run.emit(content, lambda: describe_tracks(result, out, _files(content)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cv3d.compute import Compute
-from cv3d.errors import InputError, OutputError
+from cv3d.errors import InputError, OutputError, UsageError
 from cv3d.features.matching.options import MatchOptions
 from cv3d.features.matching.planning import PairChoice, select_pairs
 from cv3d.features.matching.set_extraction import Entered, SetCameras, extract_set
@@ -26,6 +26,7 @@ from cv3d.progress import SILENT, Progress
 
 STORE_FILE = "database.db"
 _MAX_FRAMES = 100
+_OF_PAIRS = "xfeat-dense"
 
 
 def match_set(
@@ -57,12 +58,18 @@ def match_set(
         progress: told of every stage.
 
     Raises:
+        UsageError: the extractor's points fit pairs alone.
         InputError: there are fewer than two pictures that can be read, or a list or folder of poses does not fit.
         DependencyError: the weights are not here.
         FormatError: the store is something else, or a newer version wrote it.
         OutputError: the store cannot be written.
     """
     options, choice = options or MatchOptions(), choice or PairChoice()
+    if options.extractor == _OF_PAIRS:
+        raise UsageError(
+            f"{_OF_PAIRS} is for a pair of pictures: each pair moves its points anew, while in a set a point has one "
+            "place; take xfeat, or aliked"
+        )
     compute = compute or Compute.choose()
     pictures, has_videos = _pictures_of(inputs, max_frames, progress)
     folder = Path(output)
@@ -87,7 +94,7 @@ def match_set(
         pairs = [_ascending(ids[i], ids[j]) for i, j in selector.pairs(len(usable))]
         computed = matcher.match_all(pairs, len(pairs))
         clock.lap("match")
-        computed += matcher.match_thin(pairs)
+        computed |= matcher.match_thin(pairs)
         clock.lap("learn")
         refined = SetRefined(0, 0)
         if options.refine:
@@ -95,7 +102,7 @@ def match_set(
         else:
             unrefine_set(usable, store)
         clock.lap("refine")
-        return _collected(matcher, entered, pairs, how, computed, refined, clock)
+        return _collected(matcher, entered, pairs, how, len(computed), refined, clock)
 
 
 class _Clock:

@@ -58,7 +58,7 @@ class SetMatcher:
     compute: Compute
     progress: Progress
 
-    def match_all(self, pairs: Iterable[Pair], total: int | None) -> int:
+    def match_all(self, pairs: Iterable[Pair], total: int | None) -> set[Pair]:
         """Give every pair its first look by the cheap matcher; those that had it are passed over.
 
         Args:
@@ -66,11 +66,11 @@ class SetMatcher:
             total: how many, where it is known.
 
         Returns:
-            How many pairs were matched now.
+            The pairs that were matched now.
         """
         cascade, config = Cascade(self.compute, self.options), self.first_config
         self.progress.start(FIRST, total)
-        computed = 0
+        computed: set[Pair] = set()
 
         def missing() -> Iterator[Pair]:
             for pair in pairs:
@@ -83,31 +83,31 @@ class SetMatcher:
         for pair, found, geometry in self._verified(missing(), lambda: cascade.cheap, is_quick=True):
             self._keep_first_look(pair, found, geometry, config)
             self.progress.advance(FIRST)
-            computed += 1
+            computed.add(pair)
         self.progress.finish(FIRST)
         return computed
 
-    def match_thin(self, pairs: list[Pair]) -> int:
+    def match_thin(self, pairs: list[Pair]) -> set[Pair]:
         """Ask the learned matcher about pairs whose support is too thin to trust, where the set needs them.
 
         The most promising come first. A pair is asked about as long as one of its pictures has fewer thick pairs than
         wanted, or the two do not hang together yet.
 
         Returns:
-            How many pairs were matched now.
+            The pairs that were matched now.
         """
         cascade, wanted = Cascade(self.compute, self.options), self.options.cascade.wanted_neighbours
         if self.options.learned is None:
-            return 0
+            return set()
         groups, candidates = self._standing(pairs)
         if candidates and cascade.learned is None:
             self.progress.warn(
                 f"{len(candidates)} pairs are thinly supported, and the weights of {self.options.learned} for a second "
                 "opinion are not here; 'cv3d doctor' says how to get them"
             )
-            return 0
+            return set()
         self.progress.start(SECOND, len(candidates))
-        computed, queue = 0, deque(candidates)
+        computed, queue = set[Pair](), deque(candidates)
         while queue:
             chosen: list[Pair] = []
             while queue and len(chosen) < _TOGETHER:
@@ -121,7 +121,7 @@ class SetMatcher:
             todo = [pair for pair in chosen if not self._is_learned(pair)]
             for pair, found, geometry in self._verified(todo, lambda: _present(cascade.learned), is_quick=False):
                 self._settle(pair, found, geometry)
-                computed += 1
+                computed.add(pair)
             for pair in chosen:
                 settled = self.store.notes.detected_two_view(pair)
                 if settled is not None and settled.verified:
