@@ -161,6 +161,7 @@ def test_the_geometry_of_detected_keypoints_outlives_refinement(store: FeatureSt
     detected = store.two_view((1, 2))
     assert detected is not None
     refined = refined_twin(detected)
+    assert not store.notes.is_detected_two_view_kept((1, 2))
     for _ in range(2):
         store.notes.keep_detected_two_view((1, 2))
         store.put_two_view((1, 2), refined, "verification again")
@@ -171,6 +172,7 @@ def test_the_geometry_of_detected_keypoints_outlives_refinement(store: FeatureSt
     np.testing.assert_array_equal(held.inliers, detected.inliers)
     np.testing.assert_array_equal(held.cam1_from_cam0, detected.cam1_from_cam0)
     assert dict(store.notes.supports()) == dict.fromkeys(PAIRS, detected.inlier_count)
+    assert [store.notes.is_detected_two_view_kept(pair) for pair in PAIRS] == [True, False, False]
     back = store.notes.forget_refined_two_view((1, 2))
     assert back is not None
     assert back[1] == "verification"

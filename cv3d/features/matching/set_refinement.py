@@ -57,13 +57,13 @@ def refine_set(entered: Sequence[Entered], matcher: SetMatcher, options: SetOpti
         OutputError: the store cannot be written.
     """
     store, notes, progress = matcher.store, matcher.store.notes, matcher.progress
-    state = _state(store, options, matcher.verification_config)
-    known = notes.mark(_MARK)
-    if known is not None and known.startswith(state + " "):
-        return SetRefined(*map(int, known.split()[1:]))
     ids = [one.image_id for one in entered if one.image_id is not None]
     places = {image_id: place for place, image_id in enumerate(ids)}
-    pairs = [pair for pair in _verified(store) if set(pair) <= set(places)]
+    pairs = [pair for pair in _verified(store) if places.keys() >= set(pair)]
+    state = _state(store, ids, options, matcher.verification_config)
+    known = notes.mark(_MARK)
+    if known is not None and known.startswith(state + " ") and all(map(notes.is_detected_two_view_kept, pairs)):
+        return SetRefined(*map(int, known.split()[1:]))
     detected = [notes.detected(image_id) for image_id in ids]
     keypoints = [np.zeros((0, 2)) if one is None else one.astype(np.float64) for one in detected]
     found = refine_set_keypoints(
@@ -166,9 +166,9 @@ def _noise(covariances: Floats) -> Floats:
     return noise
 
 
-def _state(store: FeatureStore, options: SetOptions, verification: str) -> str:
+def _state(store: FeatureStore, ids: Sequence[int], options: SetOptions, verification: str) -> str:
     """What the refinement depends on, as one word."""
-    hasher = hashlib.sha256(repr((sorted(asdict(options).items()), verification)).encode())
+    hasher = hashlib.sha256(repr((sorted(asdict(options).items()), verification, sorted(ids))).encode())
     for pair, count in store.notes.supports():
         hasher.update(f"{pair[0]} {pair[1]} {count};".encode())
     return hasher.hexdigest()

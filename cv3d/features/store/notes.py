@@ -106,6 +106,14 @@ class Notes:
                 (colmap.pair_id(*pair),),
             )
 
+    def is_detected_two_view_kept(self, pair: Pair) -> bool:
+        """Whether a pair's geometry is that of refined keypoints, and the one of detected keypoints beside it."""
+        with self._connection.explained():
+            row = self._connection.raw.execute(
+                "SELECT 1 FROM cv3d_detected_two_views WHERE pair_id = ?", (colmap.pair_id(*pair),)
+            ).fetchone()
+        return row is not None
+
     def forget_refined_two_view(self, pair: Pair) -> tuple[TwoView, str] | None:
         """The geometry of a pair's detected keypoints with its config, to be put back; None where it stands already."""
         identity = colmap.pair_id(*pair)

@@ -118,6 +118,31 @@ def test_refinement_can_be_taken_back(done: tuple[Path, SetMatch], folder: Path,
     assert content(out) == content(done[0])
 
 
+def test_refinement_of_a_part_of_a_set_is_not_that_of_the_whole(folder: Path, tmp_path: Path) -> None:
+    options = MatchOptions(max_keypoints=300, matcher="mutual")
+    run(folder, tmp_path, replace(options, refine=False))
+    part = match_set([folder / f"{i:03d}.png" for i in (0, 8)], tmp_path, options, compute=CPU)
+    whole = run(folder, tmp_path, options)
+    assert 0 < part.refined < whole.refined
+    assert whole.computed == 0
+    with FeatureStore.open(tmp_path / "database.db", read_only=True) as store:
+        assert all(features.covariances is not None for _, features in store.all_features())
+
+
+def test_a_pair_that_was_matched_anew_is_refined_anew(folder: Path, room: Room, tmp_path: Path) -> None:
+    options = MatchOptions(max_keypoints=300, matcher="mutual")
+    pictures = [folder / f"{i:03d}.png" for i in (0, 8)]
+    first = match_set(pictures, tmp_path, options, camera=room.camera, compute=CPU)
+    before = content(tmp_path)
+    # A camera so little different that no inlier comes or goes.
+    twin = replace(room.camera, params=tuple(np.array(room.camera.params) * (1.0 + 1e-9)))
+    again = match_set(pictures, tmp_path, options, camera=twin, compute=CPU)
+    assert again.computed == 1
+    assert again.inliers.tolist() == first.inliers.tolist()
+    after = content(tmp_path)
+    assert [row[0] for row in after["cv3d_detected_two_views"]] == [row[0] for row in before["cv3d_detected_two_views"]]
+
+
 def test_pictures_that_cannot_be_used_are_left_out_with_a_reason(folder: Path, room: Room, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
