@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -50,16 +51,15 @@ def pixel_rays(camera: Camera, pixels: Floats) -> PixelRays:
     flat = np.ascontiguousarray(pixels, dtype=np.float64).reshape(-1, 2)
     finite: Bools = np.asarray(np.isfinite(flat).all(axis=1))
     seen = torch.from_numpy(np.where(finite[:, None], flat, camera.params[2:4]))
-    rays = camera.lens.unproject(params, seen)
+    rays, inside = camera.lens.unproject_checked(params, seen)
     _, by_point, _ = camera.lens.project_with_jacobians(params, rays)
-    inside = camera.lens.valid_pixels(params, seen).numpy()
     jacobians = _pseudo_inverse(by_point.numpy())
     regular: Bools = np.asarray(np.isfinite(jacobians).all(axis=(1, 2)))
     lead = np.shape(pixels)[:-1]
     return PixelRays(
         rays.numpy().reshape(*lead, 3),
         np.where(regular[:, None, None], jacobians, 0.0).reshape(*lead, 3, 2),
-        (finite & inside & regular).reshape(lead),
+        (finite & inside.numpy() & regular).reshape(lead),
     )
 
 
@@ -127,6 +127,7 @@ def _pseudo_inverse(wide: Floats) -> Floats:
     return result
 
 
+@lru_cache(maxsize=256)
 def pixels_per_radian(camera: Camera) -> float:
     """Resolution of a camera at its principal point, pixels per radian: the focal length where the lens has one."""
     centre = pixel_rays(camera, np.array([camera.params[2:4]]))

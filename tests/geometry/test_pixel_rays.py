@@ -5,9 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cv3d.geometry.pixel_rays import cross_matrix, tangent_basis
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.geometry.pixel_rays import cross_matrix, pixel_rays, pixels_per_radian, tangent_basis
 
 SHAPES = ((3,), (50, 3), (4, 5, 3), (0, 3))
+
+
+BENT = Camera("brown5", 640, 480, (500.0, 510.0, 320.0, 240.0, -0.4, 0.0, 1e-3, -2e-3, 0.0))
+
+
+def test_rays_beyond_the_domain_of_a_lens_and_of_no_pixel_are_invalid() -> None:
+    pixels = np.array([[320.0, 240.0], [500.0, 100.0], [9e4, 9e4], [np.nan, 3.0]])
+    rays = pixel_rays(BENT, pixels)
+    np.testing.assert_array_equal(rays.valid, [True, True, False, False])
+    back = BENT.project(rays.rays[:2])
+    np.testing.assert_allclose(back, pixels[:2], atol=1e-9)
+
+
+def test_pixels_per_radian_are_the_focal_length_of_the_camera_that_is_asked_about() -> None:
+    assert pixels_per_radian(Camera("pinhole", 640, 480, (500.0, 500.0, 320.0, 240.0))) == pytest.approx(500.0)
+    assert pixels_per_radian(Camera("pinhole", 640, 480, (700.0, 700.0, 320.0, 240.0))) == pytest.approx(700.0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

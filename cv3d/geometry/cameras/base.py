@@ -109,8 +109,20 @@ class CameraModel(ABC):
             (..., N, 3), unit rays in the camera frame. A pixel outside the image of the model's domain gets the ray at
             the domain's edge, or another finite one; :meth:`valid_pixels` is False there.
         """
-        rays, _ = self._unmap(params[..., 4:], _normalised(params, pixels))
-        return _unit(rays)
+        return self.unproject_checked(params, pixels)[0]
+
+    def unproject_checked(self, params: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`unproject` and :meth:`valid_pixels` for the price of one.
+
+        Args:
+            params: (..., P), in the order of `param_names`.
+            pixels: (..., N, 2).
+
+        Returns:
+            Unit rays (..., N, 3) and whether they mean something (..., N), bool.
+        """
+        rays, valid = self._unmap(params[..., 4:], _normalised(params, pixels))
+        return _unit(rays), valid
 
     def valid_points(self, params: Tensor, points: Tensor) -> Tensor:
         """Whether points lie in the domain in which the projection is one-to-one.
