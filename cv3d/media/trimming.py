@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,18 +46,24 @@ def inside_border(pixels: NDArray[np.uint8]) -> Frame:
     Args:
         pixels: (H, W) grey or (H, W, 3) RGB.
     """
-    grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2).astype(np.uint8)
-    height, width = grey.shape
-    left, right = _depth(grey.T), _depth(grey.T[::-1])
-    top, bottom = _depth(grey), _depth(grey[::-1])
+    height, width = pixels.shape[:2]
+    left = _depth(lambda index: _grey(pixels[:, index]), width)
+    right = _depth(lambda index: _grey(pixels[:, width - 1 - index]), width)
+    top = _depth(lambda index: _grey(pixels[index]), height)
+    bottom = _depth(lambda index: _grey(pixels[height - 1 - index]), height)
     return Frame(left, top, width - right, height - bottom)
 
 
-def _depth(lines: NDArray[np.uint8]) -> int:
-    """How many of the first lines (n, length) are border."""
-    deepest = int(_DEEPEST * len(lines))
-    level = int(np.median(lines[0]))
-    off = np.abs(lines[: deepest + 1].astype(np.int16) - level) > _TOLERANCE
-    is_border = off.mean(axis=1) <= 1.0 - _SHARE
-    depth = int(np.argmin(is_border)) if not is_border.all() else deepest + 1
-    return depth + _RINGING if 0 < depth <= deepest else 0
+def _depth(line: Callable[[int], NDArray[np.uint8]], count: int) -> int:
+    """How many of the first of `count` lines are border. Most pictures have none, so lines are looked at one by one."""
+    deepest = int(_DEEPEST * count)
+    level = int(np.median(line(0)))
+    for depth in range(deepest + 1):
+        off = np.abs(line(depth).astype(np.int16) - level) > _TOLERANCE
+        if not off.mean() <= 1.0 - _SHARE:
+            return depth + _RINGING if depth else 0
+    return 0
+
+
+def _grey(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return line if line.ndim == 1 else line.mean(axis=1).astype(np.uint8)
