@@ -241,7 +241,7 @@ def _pair(
     content = write_pair(result, npz=npz, out=output, pixels=pixels, overwrite=run.options.overwrite)
     run.emit(content, lambda: describe_pair(result))
     if not result.verified:
-        raise QualityError(f"{names[0]} and {names[1]}: {result.geometry.reason}")
+        raise QualityError(f"{names[0]} and {names[1]}: {result.reason}")
     count = len(result.indices)
     return {
         "inliers": float(result.inlier_count),

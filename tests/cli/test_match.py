@@ -179,6 +179,46 @@ class TestPair:
         assert spoken.out.startswith("not verified: ")
         assert is_narrow(spoken.out)
 
+    def test_a_picture_without_anything_on_it_is_named(
+        self, cv3d_main: Main, pair: tuple[str, str], tmp_path: Path
+    ) -> None:
+        black, tiny = tmp_path / "black.png", tmp_path / "tiny.png"
+        cv2.imwrite(str(black), np.zeros((240, 320), np.uint8))
+        cv2.imwrite(str(tiny), cv2.resize(cv2.imread(pair[0]), (32, 32), interpolation=cv2.INTER_AREA))
+        outcome = cv3d_main("match", pair[0], str(black), *FEW)
+        assert outcome.code == 3
+        assert f"{black} has no keypoints" in the_error(outcome.err)
+        outcome = cv3d_main("match", str(black), str(black), *FEW, "--plot", str(tmp_path / "plot.png"))
+        assert outcome.code == 3
+        assert (tmp_path / "plot.png").exists()
+        outcome = cv3d_main("match", pair[0], str(tiny), *FEW)
+        assert outcome.code == 3
+        assert f"{tiny} has only " in the_error(outcome.err)
+
+    def test_pictures_of_other_depths_and_channels(
+        self, cv3d_main: Main, pair: tuple[str, str], tmp_path: Path
+    ) -> None:
+        second = cv2.imread(pair[1])
+        grey = cv2.cvtColor(second, cv2.COLOR_BGR2GRAY)
+        others = {
+            "deep.png": second.astype(np.uint16) * 257,
+            "grey.png": grey,
+            "deep grey.tif": grey.astype(np.uint16) * 257,
+            "alpha.png": np.dstack([second, np.full_like(grey, 255)]),
+            "half größe.png": cv2.resize(second, (160, 120), interpolation=cv2.INTER_AREA),
+        }
+        for name, pixels in others.items():
+            cv2.imwrite(str(tmp_path / name), pixels)
+            assert cv3d_main("match", pair[0], str(tmp_path / name), *FEW, "--no-refine").code == 0, name
+
+    def test_a_camera_of_another_shape(
+        self, cv3d_main: Main, pair: tuple[str, str], camera: Path, tmp_path: Path
+    ) -> None:
+        cut = tmp_path / "cut.png"
+        cv2.imwrite(str(cut), cv2.imread(pair[1])[:200])
+        fails(cv3d_main("match", pair[0], str(cut), *FEW, "--camera", str(camera)), 1, "cut.png", "320x200")
+        fails(cv3d_main("match", *pair, "--camera", str(tmp_path / "none.json")), 1, "none.json")
+
     def test_what_is_required(self, cv3d_main: Main, pair: tuple[str, str]) -> None:
         assert cv3d_main("match", *pair, *FEW, "--require", "inliers>10").code == 0
         outcome = cv3d_main("match", *pair, *FEW, "--require", "inliers>100000", "--json")

@@ -12,6 +12,7 @@ from cv3d.compute import Compute
 from cv3d.errors import InputError, OutputError, UsageError
 from cv3d.features.matching.options import MatchOptions
 from cv3d.features.matching.planning import PairChoice, select_pairs
+from cv3d.features.matching.result import few_keypoints
 from cv3d.features.matching.set_extraction import Entered, SetCameras, extract_set
 from cv3d.features.matching.set_matching import PicturesOfSet, SetMatcher
 from cv3d.features.matching.set_refinement import SetRefined, refine_set, unrefine_set
@@ -206,13 +207,10 @@ def _collected(
     )
 
 
-_FEW_KEYPOINTS = 50
-
-
 def _picture(one: Entered, neighbours: int) -> SetPicture:
     reason = one.reason
     if not reason and not neighbours:
         reason = "no other picture shows the same beyond doubt"
-        if one.keypoints < _FEW_KEYPOINTS:
-            reason = f"only {one.keypoints} keypoints: blurred, dark or without texture"
+        if few := few_keypoints(one.keypoints):
+            reason = f"{few}: blurred, dark or without texture"
     return SetPicture(one.picture.name, one.size, one.keypoints, neighbours, reason, one.image_id)

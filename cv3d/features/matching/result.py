@@ -15,6 +15,8 @@ from cv3d.geometry.two_view import Degeneracy, ModelKind, TwoView
 PAIR_SCHEMA = "cv3d.match/1"
 Floats = NDArray[np.float64]
 
+_FEW_KEYPOINTS = 50
+
 
 @dataclass(frozen=True, eq=False)
 class PairMatch:
@@ -61,6 +63,18 @@ class PairMatch:
         return self.geometry.verified
 
     @property
+    def reason(self) -> str:
+        """Why the pair is not verified, or what is not determined; empty for a complete result."""
+        reason = self.geometry.reason
+        if self.verified:
+            return reason
+        counts = len(self.keypoints0), len(self.keypoints1)
+        words = [
+            f"{name} has {words}" for name, words in zip(self.names, map(few_keypoints, counts), strict=True) if words
+        ]
+        return "; ".join([reason, *dict.fromkeys(words)])
+
+    @property
     def rotation_deg(self) -> float:
         """Angle of the rotation between the cameras, degrees; NaN where it is not known."""
         rotation = self.geometry.rotation
@@ -104,7 +118,7 @@ class PairMatch:
             "model": str(geometry.model),
             "matrix": None if geometry.matrix is None else geometry.matrix.tolist(),
             "degeneracy": str(geometry.degeneracy),
-            "reason": geometry.reason,
+            "reason": self.reason,
             "rotation_deg": _known(self.rotation_deg),
             "rotation_deviation_deg": _known(turned),
             "direction": None if direction is None else direction.tolist(),
@@ -122,7 +136,7 @@ class PairMatch:
         """What was found, in one sentence."""
         geometry = self.geometry
         if not geometry.verified:
-            return f"not verified: {geometry.reason}"
+            return f"not verified: {self.reason}"
         kind = {
             ModelKind.ESSENTIAL: "an essential matrix",
             ModelKind.FUNDAMENTAL: "a fundamental matrix",
@@ -157,6 +171,13 @@ class PairMatch:
             "model": np.array(str(geometry.model)),
             **{name: value for name, value in optional.items() if value is not None},
         }
+
+
+def few_keypoints(count: int) -> str:
+    """What to say of a picture with next to no keypoints; empty where it has enough."""
+    if count >= _FEW_KEYPOINTS:
+        return ""
+    return f"only {count} keypoint{'' if count == 1 else 's'}" if count else "no keypoints"
 
 
 def _known(value: float) -> float | None:
