@@ -198,6 +198,8 @@ def _is_pair(names: list[str]) -> bool:
 
 
 def _cameras(files: list[str]) -> list[Camera]:
+    if not files:
+        return []
     from cv3d.formats.reading import read_camera
 
     if len(files) > 2:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as fisher
+from scipy.special import fdtri
 
 from cv3d.geometry.robust_fit import Movable, Support, gate_sigmas
 from cv3d.geometry.sample_consensus import log10_false_alarms
@@ -141,5 +141,5 @@ def _has_relief(simple: Support[TwoViewModel], general: Support[TwoViewModel], n
         return False
     simple_variance = float((simple.errors[near] ** 2).sum()) / simple_freedom + floor**2
     general_variance = float((general.errors[near] ** 2).sum()) / general_freedom + floor**2
-    limit = float(fisher.isf(_REJECTED_AT, simple_freedom, general_freedom))
+    limit = float(fdtri(simple_freedom, general_freedom, 1.0 - _REJECTED_AT))
     return simple_variance / general_variance > max(limit, _TOLERATED_EXCESS)
