@@ -24,6 +24,8 @@ _MARK = "refined"
 _WAITING = 8
 _FEWEST = 20
 """Refined matches that a pair needs to be verified by them alone."""
+MOST_MATCHES = 2_000_000
+"""Verified matches that are held at once; each takes about a kilobyte."""
 _LEAST_NOISE = 0.05
 """Smallest noise of a refined keypoint, pixels: on real pictures no alignment is better."""
 
@@ -45,7 +47,8 @@ def refine_set(entered: Sequence[Entered], matcher: SetMatcher, options: SetOpti
     """Refine the keypoints of all verified pairs from where they were detected, and verify the pairs again.
 
     A pair that refined matches verify keeps those alone as inliers: matches that do not align are less exact by far,
-    or wrong. A pair with too few of them stands as it was. Nothing is done where all of this has been done.
+    or wrong. A pair with too few of them stands as it was. Nothing is done where all of this has been done, and nothing
+    beyond :data:`MOST_MATCHES`, which is said.
 
     Args:
         entered: the pictures of the set that could be read.
@@ -59,22 +62,34 @@ def refine_set(entered: Sequence[Entered], matcher: SetMatcher, options: SetOpti
     store, notes, progress = matcher.store, matcher.store.notes, matcher.progress
     ids = [one.image_id for one in entered if one.image_id is not None]
     places = {image_id: place for place, image_id in enumerate(ids)}
-    pairs = [pair for pair in _verified(store) if places.keys() >= set(pair)]
+    supports = [(pair, count) for pair, count in notes.supports() if places.keys() >= set(pair)]
+    total = sum(count for _, count in supports)
+    if total > MOST_MATCHES:
+        progress.warn(
+            f"not refined: {total:,} verified matches would take some {total / 1e6:.0f} GB of memory; match fewer "
+            "pairs, or parts of the set, to have keypoints refined"
+        )
+        return SetRefined(0, 0)
+    pairs = [pair for pair, _ in supports]
     state = _state(store, ids, options, matcher.verification_config)
     known = notes.mark(_MARK)
     if known is not None and known.startswith(state + " ") and all(map(notes.is_detected_two_view_kept, pairs)):
         return SetRefined(*map(int, known.split()[1:]))
     detected = [notes.detected(image_id) for image_id in ids]
     keypoints = [np.zeros((0, 2)) if one is None else one.astype(np.float64) for one in detected]
-    found = refine_set_keypoints(
-        lambda place: entered[place].picture.read_gray().array,
-        keypoints,
-        [_as_verified(store, pair, places) for pair in pairs],
-        matcher.compute,
-        [one.camera for one in entered],
-        options,
-        progress,
-    )
+    verified = [_as_verified(store, pair, places) for pair in pairs]
+    cameras = [one.camera for one in entered]
+    # Small pieces of work one after another: further threads would mostly wait for one another.
+    with torch_threads(1):
+        found = refine_set_keypoints(
+            lambda place: entered[place].picture.read_gray().array,
+            keypoints,
+            verified,
+            matcher.compute,
+            cameras,
+            options,
+            progress,
+        )
     result = SetRefined(int(found.links.tracks.max(initial=-1)) + 1, sum(int(mask.sum()) for mask in found.masks))
     with store.transaction():
         for image_id, moved, covariance in zip(ids, found.keypoints, found.covariances, strict=True):

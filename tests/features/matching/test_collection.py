@@ -16,7 +16,7 @@ from cv3d.errors import InputError, UsageError
 from cv3d.features.matching import CascadeOptions, MatchOptions, PairChoice, SetMatch, match_set
 from cv3d.features.matching.set_matching import SetMatcher
 from cv3d.features.store import FeatureStore
-from cv3d.progress import Progress
+from cv3d.progress import Progress, Silent
 
 from .conftest import Room
 
@@ -249,3 +249,19 @@ def test_colmap_reads_the_store_and_maps_from_it(done: tuple[Path, SetMatch], fo
     assert maps[0].num_reg_images() == 6
     assert maps[0].compute_mean_reprojection_error() < 0.8
     assert maps[0].num_points3D() > 200
+
+
+def test_more_matches_than_memory_is_meant_for_are_left_unrefined_and_that_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Listening(Silent):
+        def warn(self, message: str) -> None:
+            said.append(message)
+
+    monkeypatch.setattr("cv3d.features.matching.set_refinement.MOST_MATCHES", 10)
+    options = MatchOptions(max_keypoints=200, matcher="mutual")
+    result = run(folder, tmp_path, options, choice=PairChoice("sequential", overlap=3), progress=Listening())
+    assert result.refined == 0
+    assert any(message.startswith("not refined") for message in said)
