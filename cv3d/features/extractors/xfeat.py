@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from cv3d.compute import Compute
@@ -56,6 +56,19 @@ class XFeatOptions(ExtractorOptions):
             raise InputError(f"a tile has to be at least 1024 and a multiple of {STRIDE}, not {self.tile}")
 
 
+def load_network(compute: Compute) -> nn.Module:
+    """XFeat's network with its weights, as fast as the device of `compute` runs it.
+
+    Raises:
+        DependencyError: the weights are not here.
+        FormatError: the file of weights is not the published one.
+    """
+    network = XFeatNetwork(weights.load("xfeat"))
+    network = network.to(compute.device, compute.dtype)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return with_fused_convolutions(network, compute)
+
+
 class XFeat:
     """Sparse XFeat."""
 
@@ -73,10 +86,7 @@ class XFeat:
         self._compute = compute
         asked = self.options.detection_threshold
         self._threshold = DETECTION_THRESHOLD if asked is None else asked
-        network = XFeatNetwork(weights.load("xfeat"))
-        network = network.to(compute.device, compute.dtype)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._network = with_fused_convolutions(network, compute)
+        self._network = load_network(compute)
 
     @property
     def max_keypoints(self) -> int:

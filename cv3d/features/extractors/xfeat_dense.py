@@ -13,11 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cv3d.compute import Compute
-from cv3d.features import weights
 from cv3d.features.extractors.base import Features, checked_images, sizes_of
-from cv3d.features.extractors.fused import with_fused_convolutions
 from cv3d.features.extractors.tiles import Span, grey, spans, statistics, strongest_of
-from cv3d.features.extractors.xfeat import XFeatOptions
+from cv3d.features.extractors.xfeat import XFeatOptions, load_network
 from cv3d.features.extractors.xfeat_network import (
     CELL,
     DESCRIPTOR_SIZE,
@@ -54,12 +52,9 @@ class XFeatDense:
         self._compute = compute
         asked = self.options.detection_threshold
         self._threshold = DETECTION_THRESHOLD if asked is None else asked
-        network = XFeatNetwork(weights.load("xfeat"))
-        network = network.to(compute.device, compute.dtype)
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fused = with_fused_convolutions(network, compute)
-        assert isinstance(fused, XFeatNetwork)
-        self._network = fused
+        network = load_network(compute)
+        assert isinstance(network, XFeatNetwork)
+        self._network = network
 
     @property
     def max_keypoints(self) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
@@ -16,7 +15,7 @@ from cv3d.features.matchers.base import Matcher
 from cv3d.features.matchers.mutual import MutualNearest, MutualOptions
 from cv3d.features.matchers.registry import MATCHERS, create_matcher
 from cv3d.features.matching.options import AUTO, MatchOptions
-from cv3d.features.matching.verification import PairSetting, is_thick, verify
+from cv3d.features.matching.verification import PairSetting, is_better, is_thick, verify
 from cv3d.features.weights import is_here
 from cv3d.geometry.two_view import TwoView
 
@@ -142,10 +141,7 @@ def better(first: Verdict, second: Verdict, thin: str) -> Verdict:
     found = (
         f"{second.matcher} found {count}" if second.geometry.verified else f"{second.matcher} found no geometry either"
     )
-    takes_second = second.geometry.verified and (
-        not first.geometry.verified or second.geometry.log10_false_alarms < first.geometry.log10_false_alarms
-    )
-    chosen = second if takes_second else first
+    chosen = second if is_better(second.geometry, first.geometry) else first
     return replace(
         chosen,
         decision=f"{thin}; {found}",
@@ -162,8 +158,3 @@ def _sorted(indices: Ints, scores: NDArray[np.float32], points0: Floats, points1
     return Correspondences(
         pairs, points0[entries].astype(np.float64), points1[entries].astype(np.float64), scores[entries]
     )
-
-
-def on_host(features: Features) -> Features:
-    """The same features on the CPU."""
-    return features.to(torch.device("cpu"))

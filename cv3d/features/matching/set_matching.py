@@ -16,7 +16,7 @@ from cv3d.features.matching.cache import FeatureCache
 from cv3d.features.matching.cascade import Cascade, Correspondences
 from cv3d.features.matching.extraction import matched_scale
 from cv3d.features.matching.options import MatchOptions
-from cv3d.features.matching.verification import PairSetting, is_thick, verify
+from cv3d.features.matching.verification import PairSetting, is_better, is_thick, verify
 from cv3d.features.store import FeatureStore, FirstLook, PairMatches, config_text
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.two_view import TwoView
@@ -68,7 +68,7 @@ class SetMatcher:
         Returns:
             The pairs that were matched now.
         """
-        cascade, config = Cascade(self.compute, self.options), self.first_config
+        cascade, cache, config = Cascade(self.compute, self.options), self._feature_cache(), self.first_config
         self.progress.start(FIRST, total)
         computed: set[Pair] = set()
 
@@ -80,7 +80,7 @@ class SetMatcher:
                 else:
                     self.progress.advance(FIRST)
 
-        for pair, found, geometry in self._verified(missing(), lambda: cascade.cheap, is_quick=True):
+        for pair, found, geometry in self._verified(missing(), cascade, cache, lambda: cascade.cheap, is_quick=True):
             self._keep_first_look(pair, found, geometry, config)
             self.progress.advance(FIRST)
             computed.add(pair)
@@ -107,6 +107,7 @@ class SetMatcher:
             )
             return set()
         self.progress.start(SECOND, len(candidates))
+        cache = self._feature_cache()
         computed, queue = set[Pair](), deque(candidates)
         while queue:
             chosen: list[Pair] = []
@@ -119,7 +120,8 @@ class SetMatcher:
                     self.store.notes.put_decision(pair, done)
                     self.progress.advance(SECOND)
             todo = [pair for pair in chosen if not self._is_learned(pair)]
-            for pair, found, geometry in self._verified(todo, lambda: _present(cascade.learned), is_quick=False):
+            learned = self._verified(todo, cascade, cache, lambda: _present(cascade.learned), is_quick=False)
+            for pair, found, geometry in learned:
                 self._settle(pair, found, geometry)
                 computed.add(pair)
             for pair in chosen:
@@ -161,12 +163,20 @@ class SetMatcher:
         is_second = learned is not None and self.store.notes.matched_with(pair)[0] == self.learned_config
         return learned if is_second and learned else self.options.cheap
 
+    def _feature_cache(self) -> FeatureCache:
+        """For one pass over the pairs; it goes with the pass, before refinement needs the memory."""
+        return FeatureCache(self.store, self.compute, self.options.max_keypoints)
+
     def _verified(
-        self, pairs: Iterable[Pair], matcher: Callable[[], Matcher], *, is_quick: bool
+        self,
+        pairs: Iterable[Pair],
+        cascade: Cascade,
+        cache: FeatureCache,
+        matcher: Callable[[], Matcher],
+        *,
+        is_quick: bool,
     ) -> Iterator[tuple[Pair, Correspondences, TwoView]]:
         """Matches and geometry of pairs, in their order: matched here, verified by threads beside it."""
-        cache = FeatureCache(self.store, self.compute, self.options.max_keypoints)
-        cascade = Cascade(self.compute, self.options)
         workers = usable_cores()
         waiting: deque[tuple[Pair, Correspondences, Future[TwoView]]] = deque()
         rest = iter(pairs)
@@ -206,11 +216,8 @@ class SetMatcher:
         first = before.inlier_count if before is not None and before.verified else 0
         thin = f"{self.options.cheap} found {first} verified matches" if first else f"{self.options.cheap} found none"
         count = geometry.inlier_count if geometry.verified else 0
-        takes = geometry.verified and (
-            before is None or not before.verified or geometry.log10_false_alarms < before.log10_false_alarms
-        )
         with self.store.transaction():
-            if takes:
+            if is_better(geometry, before):
                 self._put(pair, found, geometry, self.learned_config)
             self.store.notes.put_decision(pair, f"{thin}; {self.options.learned} found {count or 'none either'}")
 

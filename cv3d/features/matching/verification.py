@@ -69,6 +69,8 @@ def is_thick(geometry: TwoView, options: MatchOptions) -> bool:
     return geometry.verified and geometry.inlier_count >= options.cascade.thick_support
 
 
-def is_hopeful(geometry: TwoView, options: MatchOptions) -> bool:
-    """Whether a pair that is not verified, or thinly, may gain from a better matcher."""
-    return geometry.verified or geometry.log10_false_alarms <= options.cascade.hopeless
+def is_better(second: TwoView, first: TwoView | None) -> bool:
+    """Whether a second opinion on a pair is to take the place of the first: chance explains it less."""
+    if not second.verified:
+        return False
+    return first is None or not first.verified or second.log10_false_alarms < first.log10_false_alarms
