@@ -1,0 +1,1 @@
+"""The streaming estimator of a camera's path: front end, key frames, sliding window, loops, sensors."""
