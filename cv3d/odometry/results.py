@@ -147,12 +147,40 @@ class OdometryResult:
     """Standard deviation of an estimated focal length, pixels."""
     interrupted: bool = False
     """Whether it ended before the recording did."""
+    source: str = ""
+    """How the user called the recording."""
+    is_timed: bool = True
+    """Whether the stamps are a clock's (or of a known frame rate); else they are the frames' numbers."""
+    truth: Trajectory | None = None
+    """The true path, where one lay with the recording: for comparison, never used."""
+    truth_source: str = ""
+    """How messages call the file of the truth."""
+    seed: int = 0
+    """Of all that was drawn by chance."""
 
     @property
     def segment_sizes(self) -> tuple[int, ...]:
         """Frames with a pose in each segment, by its number."""
         numbers = [frame.segment for frame in self.frames if frame.world_from_cam is not None]
         return tuple(np.bincount(numbers).tolist()) if numbers else ()
+
+    @property
+    def largest_segment(self) -> int | None:
+        """Number of the segment with most poses, the first of equals; None: no frame has a pose."""
+        sizes = self.segment_sizes
+        return int(np.argmax(sizes)) if sizes else None
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of wall time, decoding included; NaN without frames."""
+        return len(self.frames) / self.elapsed_s if self.frames and self.elapsed_s > 0.0 else float("nan")
+
+    @property
+    def realtime_factor(self) -> float | None:
+        """How many seconds of recording were done in a second; None where the recording says no times."""
+        times = [frame.time for frame in self.frames]
+        duration = (max(times) - min(times)) * len(times) / (len(times) - 1) if len(times) > 1 else 0.0
+        return duration / self.elapsed_s if self.is_timed and duration > 0.0 and self.elapsed_s > 0.0 else None
 
     @property
     def tracked_fraction(self) -> float:
@@ -162,8 +190,8 @@ class OdometryResult:
     @property
     def trajectory(self) -> Trajectory:
         """The poses of the largest segment, in the order of time."""
-        sizes = self.segment_sizes
-        return self.segment(int(np.argmax(sizes))) if sizes else Trajectory(np.zeros(0), np.zeros((0, 4, 4)))
+        largest = self.largest_segment
+        return Trajectory(np.zeros(0), np.zeros((0, 4, 4))) if largest is None else self.segment(largest)
 
     def segment(self, number: int) -> Trajectory:
         """The poses of one segment, in the order of time."""
