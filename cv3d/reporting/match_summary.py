@@ -11,10 +11,8 @@ import numpy as np
 
 from cv3d.features.listing import MethodRow, Presence
 from cv3d.features.matching import PairMatch, SetMatch
+from cv3d.reporting.text_lines import WIDTH, labelled, shortened, wrapped
 
-_WIDTH = 80
-_LABEL = 13
-"""Columns of the names of lines, with the space after them."""
 _MOST_NAMES = 5
 _MOST_REASONS = 6
 _MOST_GROUPS = 12
@@ -30,20 +28,20 @@ def describe_pair(result: PairMatch) -> str:
     """A matched pair for a person: the sentence, then what stands behind it."""
     geometry = result.geometry
     keypoints = f"{len(result.keypoints0)} and {len(result.keypoints1)}"
-    lines = [*_wrapped(result.sentence()), ""]
+    lines = [*wrapped(result.sentence()), ""]
     for label, name, size in zip(("first", "second"), result.names, result.sizes, strict=True):
-        lines += _line(label, f"{_short(name, 50)}, {size[0]}x{size[1]}")
-    lines += _line("keypoints", f"{keypoints} ({result.extractor})")
-    lines += _line("matches", f"{len(result.indices)} ({result.matcher})")
+        lines += labelled(label, f"{shortened(name, 50)}, {size[0]}x{size[1]}")
+    lines += labelled("keypoints", f"{keypoints} ({result.extractor})")
+    lines += labelled("matches", f"{len(result.indices)} ({result.matcher})")
     if result.decision:
-        lines += _line("decision", result.decision)
+        lines += labelled("decision", result.decision)
     if geometry.verified:
         refined = int((result.refined & geometry.inliers).sum())
         moved = f", {refined} of them refined" if refined else ""
-        lines += _line("verified", f"{result.inlier_count}{moved}; {_error_words(result)}")
+        lines += labelled("verified", f"{result.inlier_count}{moved}; {_error_words(result)}")
         lines += _pose_lines(result)
     stages = ((stage, taken) for stage, taken in result.seconds.items() if taken > 0.0)
-    lines += _line("time", ", ".join(f"{stage} {_time(taken)}" for stage, taken in stages))
+    lines += labelled("time", ", ".join(f"{stage} {_time(taken)}" for stage, taken in stages))
     return "\n".join(lines)
 
 
@@ -56,34 +54,34 @@ def describe_set(result: SetMatch, out: Path | None = None, files: Sequence[str]
         files: what was written there.
     """
     groups = result.components()
-    lines = [*_wrapped(result.sentence()), ""]
-    lines += _line("pictures", _picture_words(result))
+    lines = [*wrapped(result.sentence()), ""]
+    lines += labelled("pictures", _picture_words(result))
     earlier = result.planned - result.computed
     known = f", {earlier:,} of them in an earlier run" if 0 < earlier <= result.planned else ""
-    lines += _line("pairs", f"{result.planned:,} looked at ({_short(result.choice, 30)}){known}")
-    lines += _line("matchers", methods_words(result))
+    lines += labelled("pairs", f"{result.planned:,} looked at ({shortened(result.choice, 30)}){known}")
+    lines += labelled("matchers", methods_words(result))
     if len(result.edges):
         median = int(np.median(result.inliers))
-        lines += _line("inliers", f"{int(result.inliers.sum()):,} verified matches, {median:,} a pair (median)")
+        lines += labelled("inliers", f"{int(result.inliers.sum()):,} verified matches, {median:,} a pair (median)")
     if result.tracks:
-        lines += _line(
+        lines += labelled(
             "tracks", f"{result.tracks:,} points in two or more pictures, {result.refined:,} keypoints refined"
         )
     together = [len(group) for group in groups if len(group) > 1]
     if len(groups) > 1 and together:
         more = f" and {len(together) - _MOST_GROUPS} more" if len(together) > _MOST_GROUPS else ""
-        lines += _line("groups", f"of {', '.join(map(str, together[:_MOST_GROUPS]))}{more} pictures")
+        lines += labelled("groups", f"of {', '.join(map(str, together[:_MOST_GROUPS]))}{more} pictures")
     stages = ((stage, taken) for stage, taken in result.seconds.items() if taken >= 0.0005)
-    lines += _line("time", ", ".join(f"{stage} {_time(taken)}" for stage, taken in stages))
+    lines += labelled("time", ", ".join(f"{stage} {_time(taken)}" for stage, taken in stages))
     alone = [(result.pictures[group[0]].name, result.pictures[group[0]].reason) for group in groups if len(group) == 1]
     left_out = [(picture.name, picture.reason) for picture in result.pictures if picture.image_id is None]
     lines += _reasons("alone", alone) + _reasons("left out", left_out)
     if result.warnings:
         lines.append("")
     for warning in result.warnings:
-        lines += _wrapped(f"warning: {warning}", "  ")
+        lines += wrapped(f"warning: {warning}", "  ")
     if out is not None:
-        lines += ["", *_wrapped(f"written to {out}:"), *_wrapped(f"  {', '.join(files or [result.store.name])}", "  ")]
+        lines += ["", *wrapped(f"written to {out}:"), *wrapped(f"  {', '.join(files or [result.store.name])}", "  ")]
     return "\n".join(lines)
 
 
@@ -134,15 +132,15 @@ def _pose_lines(result: PairMatch) -> list[str]:
     lines: list[str] = []
     turned, moved = result.deviations_deg()
     if math.isfinite(result.rotation_deg):
-        lines += _line("rotation", f"{result.rotation_deg:.3f}°{_plus_minus(turned)}")
+        lines += labelled("rotation", f"{result.rotation_deg:.3f}°{_plus_minus(turned)}")
     if result.direction is not None:
         x, y, z = (f"{value + 0.0:.4f}" for value in result.direction.tolist())
-        lines += _line("direction", f"({x}, {y}, {z}){_plus_minus(moved)}, of the second camera's translation")
+        lines += labelled("direction", f"({x}, {y}, {z}){_plus_minus(moved)}, of the second camera's translation")
     if math.isfinite(result.geometry.parallax):
-        lines += _line("parallax", f"{math.degrees(result.geometry.parallax):.2f}° (median)")
+        lines += labelled("parallax", f"{math.degrees(result.geometry.parallax):.2f}° (median)")
     focal = result.geometry.focal
     if focal is not None:
-        lines += _line("focal length", " and ".join(f"{value:.1f}" for value in focal.focals) + " px")
+        lines += labelled("focal length", " and ".join(f"{value:.1f}" for value in focal.focals) + " px")
     return lines
 
 
@@ -163,31 +161,12 @@ def _reasons(title: str, pictures: Iterable[tuple[str, str]]) -> list[str]:
         return []
     lines = ["", f"{title}:"]
     for reason, names in list(by_reason.items())[:_MOST_REASONS]:
-        shown = ", ".join(_short(name, 40) for name in names[:_MOST_NAMES])
+        shown = ", ".join(shortened(name, 40) for name in names[:_MOST_NAMES])
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        lines += _wrapped(f"  {shown}{more}: {reason}", "    ")
+        lines += wrapped(f"  {shown}{more}: {reason}", "    ")
     if len(by_reason) > _MOST_REASONS:
         lines.append("  and more, see report.html")
     return lines
-
-
-def _line(label: str, words: str) -> list[str]:
-    return _wrapped(f"{label:<{_LABEL}}{words}", " " * _LABEL)
-
-
-def _wrapped(words: str, indent: str = "") -> list[str]:
-    # File names hold anything; what a terminal's encoding cannot say must not stop the summary.
-    text = words.encode("utf-8", "backslashreplace").decode("utf-8")
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
-    own = text[: len(text) - len(text.lstrip())]
-    return textwrap.wrap(text, _WIDTH, initial_indent="", subsequent_indent=indent or own, break_on_hyphens=False) or [
-        ""
-    ]
-
-
-def _short(name: str, most: int) -> str:
-    """A name, its end where it is too long: that is what tells files of one folder apart."""
-    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _hint_lines(rows: Sequence[MethodRow]) -> list[str]:
@@ -199,14 +178,14 @@ def _hint_lines(rows: Sequence[MethodRow]) -> list[str]:
                 hints[weights.presence, weights.hint].append(row.name)
     lines = ["", "weights that cannot be used yet:"] if hints else []
     for (presence, hint), names in hints.items():
-        lines += textwrap.wrap(f"{', '.join(names)}:", _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        lines += textwrap.wrap(f"{', '.join(names)}:", WIDTH, initial_indent="  ", subsequent_indent="  ")
         # A command is copied from the terminal, so it is never broken.
         is_command = presence is Presence.MISSING
         indent = "    "
         lines += (
             [indent + hint]
             if is_command
-            else textwrap.wrap(hint, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+            else textwrap.wrap(hint, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
         )
     return lines
 
