@@ -1,0 +1,1 @@
+"""The layouts of recordings: each recognises its own by what is in a folder."""
