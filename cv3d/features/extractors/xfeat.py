@@ -113,8 +113,40 @@ class XFeat:
             images = grey(images)
         mean, variance = statistics(strips(images))
         spread = (variance + NORM_EPSILON).sqrt()
-        parts = [self._extract_tile(images, mean, spread, row, column) for row in rows for column in columns]
-        scores, keypoints, descriptors = strongest_of(parts, self.max_keypoints)
+        parts = [self._extract_tile(images, mean, spread, row, column)[:3] for row in rows for column in columns]
+        return self._as_features(images, *strongest_of(parts, self.max_keypoints))
+
+    @torch.no_grad()
+    def extract_at(self, images: Tensor, pixels: Tensor) -> tuple[Features, Tensor, Tensor]:
+        """Keypoints of pictures, and of the same pass descriptors at given pixels and the map they are all read from.
+
+        Args:
+            images: as for :meth:`extract`, no side longer than a tile.
+            pixels: (B, N, 2) float32, on the extractor's device.
+
+        Returns:
+            the keypoints as :meth:`extract` gives them; descriptors (B, N, 64) float32 of unit length at the pixels, 0
+            where they are far outside the picture; the map (B, 64, H/8, W/8) float32, of unit length in each cell,
+            with H and W rounded up to multiples of 32.
+
+        Raises:
+            InputError: the pictures have another shape or type, or are larger than a tile.
+        """
+        images = checked_images(images)
+        height, width = images.shape[-2:]
+        if max(height, width) > self.options.tile:
+            raise InputError(f"pictures of one tile have sides up to {self.options.tile} pixels, not {width}x{height}")
+        (row,), (column,) = (spans(n, self.options.tile, STRIDE, REACH, _NMS_RADIUS) for n in (height, width))
+        images = grey(images)
+        mean, variance = statistics(strips(images))
+        spread = (variance + NORM_EPSILON).sqrt()
+        scores, keypoints, descriptors, unit = self._extract_tile(images, mean, spread, row, column)
+        x, y = pixels.unbind(-1)
+        sampled = sample_cubic(unit, _map_positions(x, column, width), _map_positions(y, row, height))
+        features = self._as_features(images, scores, keypoints, descriptors)
+        return features, functional.normalize(sampled, dim=-1), unit
+
+    def _as_features(self, images: Tensor, scores: Tensor, keypoints: Tensor, descriptors: Tensor) -> Features:
         mask = scores > 0
         return Features(
             keypoints * mask[..., None],
@@ -127,7 +159,12 @@ class XFeat:
     def _extract_tile(
         self, images: Tensor, mean: Tensor, spread: Tensor, row: Span, column: Span
     ) -> tuple[Tensor, ...]:
-        """Scores (B, K), keypoints (B, K, 2) in pixels of the picture, unit descriptors (B, K, 64) of one tile."""
+        """Scores, keypoints, descriptors and the map of one tile.
+
+        Returns:
+            (B, K); (B, K, 2) in pixels of the picture; (B, K, 64) of unit length; (B, 64, h, w) of unit length in each
+            cell, which the descriptors are read from.
+        """
         height, width = images.shape[-2:]
         seen = (grey(images[..., row.start : row.stop, column.start : column.stop]) - mean) / spread
         below, right = max(row.stop - height, 0), max(column.stop - width, 0)
@@ -154,7 +191,7 @@ class XFeat:
         sampled = sample_cubic(unit, _map_positions(x, column, width), _map_positions(y, row, height))
         descriptors = functional.normalize(sampled, dim=-1)
         keypoints = torch.stack((x + column.start, y + row.start), -1).float()
-        return scores, keypoints, descriptors
+        return scores, keypoints, descriptors, unit
 
 
 def _map_positions(pixels: Tensor, span: Span, length: int) -> Tensor:
