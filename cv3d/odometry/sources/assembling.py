@@ -48,7 +48,7 @@ def assemble(recording: Recording, request: Request) -> Sequence:
 
     Raises:
         UsageError: the sensor asked for is not there.
-        InputError: the calibration is of other pictures.
+        InputError: the calibration is of other pictures, or no depth picture can be read.
         PictureError: none of the first pictures can be read.
     """
     moments = recording.moments
@@ -73,8 +73,6 @@ def assemble(recording: Recording, request: Request) -> Sequence:
         if found.metres_per_unit is not None:
             rule = replace(rule, metres_per_unit=found.metres_per_unit, reason="as the calibration says")
         decided = decide_depth([one.depth for one in moments if one.depth is not None], rule, request.depth_scale)
-        if decided is None:
-            raise InputError(f"{recording.name}: not one of the depth pictures looked at can be read")
         notes += (decided.note,)
     depth_camera, said = depth_camera_for(found, camera, size, decided)
     notes += said

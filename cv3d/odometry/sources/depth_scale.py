@@ -8,15 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from cv3d.errors import PictureError, UsageError
+from cv3d.errors import InputError, PictureError, UsageError
 from cv3d.media.sequences.depth_checks import better_scale
 from cv3d.media.sequences.depth_files import DepthReader, read_stored_depth
 
 _LOOKED_AT = 7
+_STRIDE = 4
 _LARGEST_SCALE = 10.0
 _PLAUSIBLE_M = (0.12, 60.0)
 """A median depth outside of this is of a wrong scale."""
 _PADDING = 65535.0
+_MILLIMETRE = 0.001
+_NEAR_PERCENT = 2.0
+_NEAREST_M = 0.25
+"""Depth cameras measure nothing nearer than that."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class DecidedDepth:
     """A sentence: the scale, and how it was decided."""
 
 
-def decide_depth(files: Sequence[Path], rule: DepthRule, given: float | None) -> DecidedDepth | None:
+def decide_depth(files: Sequence[Path], rule: DepthRule, given: float | None) -> DecidedDepth:
     """How to read depth pictures, by what the user or the layout says, else by a look at some of them.
 
     Args:
@@ -54,11 +59,9 @@ def decide_depth(files: Sequence[Path], rule: DepthRule, given: float | None) ->
         rule: the layout's.
         given: metres per unit, by the user.
 
-    Returns:
-        None where not one of those looked at can be read.
-
     Raises:
         UsageError: the scale given cannot be one.
+        InputError: not one of those looked at can be read.
     """
     if given is not None and not 0.0 < given < _LARGEST_SCALE:
         raise UsageError(f"a depth scale is metres per stored unit, such as 0.001 for millimetres, not {given:g}")
@@ -66,54 +69,60 @@ def decide_depth(files: Sequence[Path], rule: DepthRule, given: float | None) ->
         files[index]
         for index in np.unique(np.linspace(0, len(files) - 1, min(_LOOKED_AT, len(files))).round().astype(int))
     ]
-    stored = []
+    stored, reasons = [], []
     for path in looked_at:
         try:
             stored.append(read_stored_depth(path))
-        except PictureError:
+        except PictureError as error:
             # The frames will tell of it, each in its turn.
-            continue
+            reasons.append(str(error))
     if not stored:
-        return None
+        raise InputError(f"not one of {len(looked_at)} depth pictures looked at can be read: {reasons[0]}")
     is_float = stored[0].dtype == np.float32
     nothing = rule.nothing
-    measured = [picture[(picture > 0) & np.isfinite(picture)] for picture in stored]
+    sampled = [picture[::_STRIDE, ::_STRIDE] for picture in stored]
+    measured = [picture[(picture > 0) & np.isfinite(picture)] for picture in sampled]
     values = np.concatenate([picture.astype(np.float32).ravel() for picture in measured])
     if nothing is None and not is_float and values.size and float(values.max()) == _PADDING:
         nothing = _PADDING
     if nothing is not None:
         values = values[values != nothing]
-    median = float(np.median(values)) if values.size else None
-    scale, reason = _scale(rule, given, is_float, median)
-    note = f"depth: {scale:g} m a unit{reason}"
+    near, median = np.percentile(values, [_NEAR_PERCENT, 50.0]).tolist() if values.size else (None, None)
+    scale, reason = _scale(rule, given, is_float, near, median)
     height, width = stored[0].shape
-    return DecidedDepth(DepthReader(scale, nothing), (width, height), note)
+    return DecidedDepth(DepthReader(scale, nothing), (width, height), f"depth: {scale:g} m a unit, {reason}")
 
 
-def _scale(rule: DepthRule, given: float | None, is_float: bool, median: float | None) -> tuple[float, str]:
+def _scale(
+    rule: DepthRule, given: float | None, is_float: bool, near: float | None, median: float | None
+) -> tuple[float, str]:
+    """Metres per unit, and how that was decided.
+
+    Args:
+        rule: the layout's.
+        given: metres per unit, by the user.
+        is_float: whether the numbers are stored as floating point, which layouts do not speak of.
+        near: the nearest that is measured, in units; None where nothing is.
+        median: of what is measured, in units.
+    """
     if given is not None:
-        return given, ", as given"
-    if rule.metres_per_unit is not None and not is_float:
-        said = rule.metres_per_unit
-        if median is None or _PLAUSIBLE_M[0] <= median * said <= _PLAUSIBLE_M[1]:
-            return said, f", {rule.reason}"
-        better = better_scale(median * said, said)
-        if better is not None:
-            return better, (
-                f", because {said:g} ({rule.reason}) would make the median depth {median * said:.3g} m; "
-                "--depth-scale says another"
-            )
-        return said, f", {rule.reason}"
-    usual = 1.0 if is_float else 0.001
-    kind = "floating-point numbers are taken for metres" if is_float else "16-bit numbers are taken for millimetres"
-    if median is None or _PLAUSIBLE_M[0] <= median * usual <= _PLAUSIBLE_M[1]:
-        return usual, f": {kind}; --depth-scale says another"
-    better = better_scale(median * usual, usual)
-    if better is None:
-        return usual, f": {kind}, though the median depth is then {median * usual:.3g} m; --depth-scale says another"
-    return better, (
-        f", because {usual:g} would make the median depth {median * usual:.3g} m; --depth-scale says another"
-    )
+        return given, "as given"
+    if is_float:
+        said, reason = 1.0, "floating-point numbers being taken for metres"
+    elif rule.metres_per_unit is None:
+        said, reason = _MILLIMETRE, "16-bit numbers being taken for millimetres"
+    else:
+        said, reason = rule.metres_per_unit, rule.reason
+    if near is None or median is None:
+        return said, reason
+    is_too_near = near * said < _NEAREST_M and not is_float and said < _MILLIMETRE
+    if is_too_near and near * _MILLIMETRE >= _NEAREST_M and median * _MILLIMETRE <= _PLAUSIBLE_M[1]:
+        return _MILLIMETRE, f"because {said:g} ({reason}) would put things {near * said:.2g} m before the camera"
+    if _PLAUSIBLE_M[0] <= median * said <= _PLAUSIBLE_M[1]:
+        return said, reason
+    wrong = f"{said:g} ({reason}) would make the median depth {median * said:.3g} m"
+    better = better_scale(median * said, said)
+    return (said, f"though {wrong}") if better is None else (better, f"because {wrong}")
 
 
 def first_depth_size(files: Sequence[Path]) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from cv3d.odometry.results import Sensor
 from cv3d.odometry.sources.assembling import Recording, assemble
 from cv3d.odometry.sources.finding import depths_in, pictures_in
 from cv3d.odometry.sources.layouts import euroc, kitti, phone, plain, scannet, seven_scenes, tum
+from cv3d.odometry.sources.layouts.plain_folders import PlainFolders, depth_folder, find_folders
 from cv3d.odometry.sources.live import PREFIX, open_live
 from cv3d.odometry.sources.request import Request
 from cv3d.odometry.sources.sequence import Sequence
@@ -116,23 +117,28 @@ def _open_folder(folder: Path, request: Request) -> Sequence:
     for layout in LAYOUTS.values():
         if layout.recognised(folder):
             return layout.open(folder, request)
-    found = plain.find_folders(folder)
+    found = find_folders(folder)
     if found is not None:
         return assemble(_of_folders(folder, found, request), request)
-    if pictures_in(folder) or pictures_in(folder, VIDEO_SUFFIXES):
+    if pictures_in(folder):
         return _open_pictures(folder, request)
+    videos = pictures_in(folder, VIDEO_SUFFIXES)
+    if len(videos) == 1:
+        return open_video_file(videos[0], request, depth_folder(folder), folder)
+    if videos:
+        names = ", ".join(video.name for video in videos[:6]) + (", …" if len(videos) > 6 else "")
+        raise InputError(f"{folder}: holds {len(videos)} videos: {names}; name one of them")
     return _open_below(folder, request)
 
 
-def _of_folders(folder: Path, found: plain.PlainFolders, request: Request) -> Recording:
-    named = [path.name for path in (found.pictures, found.right, found.depth) if path is not None]
+def _of_folders(folder: Path, found: PlainFolders, request: Request) -> Recording:
     return plain.read(
         folder,
-        pictures_in(found.pictures),
+        found.pictures,
         request,
-        right=() if found.right is None else pictures_in(found.right),
-        depth=() if found.depth is None else depths_in(found.depth),
-        notes=(f"recognised by its folders: {', '.join(named)}",),
+        right=found.right,
+        depth=found.depth,
+        notes=(f"recognised by its names: {', '.join(found.names)}",),
     )
 
 
@@ -153,7 +159,7 @@ def _open_below(folder: Path, request: Request) -> Sequence:
 def _is_recording(folder: Path) -> bool:
     if any(layout.recognised(folder) for layout in LAYOUTS.values()):
         return True
-    return plain.find_folders(folder) is not None or bool(pictures_in(folder))
+    return find_folders(folder) is not None or bool(pictures_in(folder))
 
 
 def _open_pictures(place: Path, request: Request) -> Sequence:
@@ -161,8 +167,7 @@ def _open_pictures(place: Path, request: Request) -> Sequence:
     found = find_pictures(place)
     if not found.pictures:
         if len(found.videos) > 1:
-            names = ", ".join(video.name for video in found.videos[:6])
-            raise InputError(f"{place}: holds {len(found.videos)} videos: {names}; name one of them")
+            raise InputError(f"{place}: is of {len(found.videos)} videos; name one of them")
         return open_video_file(found.videos[0].source, request)
     files = [picture.source for picture in found.pictures]
     folder = place if place.is_dir() else files[0].parent
@@ -201,9 +206,9 @@ def _open_stereo(place: Path, stereo: tuple[PathLike, PathLike], depth: PathLike
 def _pictures_of(place: Path) -> list[Path]:
     """The pictures of a folder, of the one folder of colours below it, or of a glob."""
     if place.is_dir() and not pictures_in(place):
-        found = plain.find_folders(place)
+        found = find_folders(place)
         if found is not None:
-            return pictures_in(found.pictures)
+            return list(found.pictures)
     files = [picture.source for picture in find_pictures(place).pictures]
     if not files:
         raise InputError(f"{place}: holds no pictures")

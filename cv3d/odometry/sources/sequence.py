@@ -54,7 +54,7 @@ class Sequence:
     """Whether the stamps are the source's own; else they were made from the frames' numbers, and a note says so."""
     notes: tuple[str, ...] = ()
     """Sentences for the user: what was recognised, and what was assumed."""
-    inputs: tuple[Path, ...] = ()
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
     """The files it consists of, for telling later whether a result is still of them."""
     _produce: Produce = field(default=nothing, repr=False)
     _read_truth: Callable[[], Trajectory] | None = field(default=None, repr=False)

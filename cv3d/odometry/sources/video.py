@@ -16,6 +16,7 @@ from cv3d.media.video import VideoInfo, probe_video
 from cv3d.odometry.results import Sensor
 from cv3d.odometry.sources.assembling import calibration_for, depth_camera_for
 from cv3d.odometry.sources.calibration import Calibration, Size, fitted
+from cv3d.odometry.sources.camera_files import calibration_beside
 from cv3d.odometry.sources.depth_scale import UNSAID, DepthRule, decide_depth
 from cv3d.odometry.sources.finding import depths_in
 from cv3d.odometry.sources.pairing import numbers_of
@@ -50,30 +51,42 @@ class Clip:
     inputs: tuple[Path, ...] = ()
 
 
-def open_video_file(video: Path, request: Request, depth: Path | None = None) -> Sequence:
-    """A video, with a folder of depth pictures for its frames perhaps.
+def open_video_file(video: Path, request: Request, depth: Path | None = None, folder: Path | None = None) -> Sequence:
+    """A video, with a folder of depth pictures for its frames perhaps, and with what lies beside it.
+
+    Args:
+        video: the file.
+        request: what the user said.
+        depth: the folder of the depth pictures.
+        folder: the recording's, where calibration may lie; None: the video was named alone.
 
     Raises:
         PictureError: the file is no video.
         InputError: the depth pictures do not go with its frames.
     """
-    if depth is None:
-        return open_clip(Clip("video", video.name, video), request)
+    by_number, notes = ({}, ()) if depth is None else _numbered(depth, video)
+    calibrate = _uncalibrated if folder is None else partial(_beside, folder)
+    return open_clip(Clip("video", video.name, video, calibrate, depths=by_number, notes=notes), request)
+
+
+def _numbered(depth: Path, video: Path) -> tuple[dict[int, Path], tuple[str, ...]]:
+    """The depth pictures of a video by the numbers of the frames, and what to note."""
     files = depths_in(depth)
     count = len(frame_times(video))
     numbers = numbers_of(files)
-    if numbers is not None and min(numbers) in (0, 1) and max(numbers) - min(numbers) < count:
+    if numbers and min(numbers) in (0, 1) and max(numbers) - min(numbers) < count:
         by_number = {number - min(numbers): path for number, path in zip(numbers, files, strict=True)}
-        note = f"depth pictures of {depth.name} go with the frames by the numbers in their names"
-    elif len(files) == count:
-        by_number = dict(enumerate(files))
-        note = f"depth pictures of {depth.name} go with the frames in their order"
-    else:
-        raise InputError(
-            f"{depth}: its {len(files)} depth pictures do not go with the {count} frames of {video.name}: their names "
-            "do not number the frames, and they are not as many"
-        )
-    return open_clip(Clip("video", video.name, video, depths=by_number, notes=(note,)), request)
+        return by_number, (f"depth pictures of {depth.name} go with the frames by the numbers in their names",)
+    if files and len(files) == count:
+        return dict(enumerate(files)), (f"depth pictures of {depth.name} go with the frames in their order",)
+    raise InputError(
+        f"{depth}: its {len(files)} depth pictures do not go with the {count} frames of {video.name}: their names do "
+        "not number the frames, and they are not as many"
+    )
+
+
+def _beside(folder: Path, size: Size) -> Calibration:
+    return calibration_beside(folder, size) or Calibration()
 
 
 def open_clip(clip: Clip, request: Request) -> Sequence:
@@ -96,8 +109,6 @@ def open_clip(clip: Clip, request: Request) -> Sequence:
     decided = (
         decide_depth(list(clip.depths.values()), clip.depth, request.depth_scale) if sensor is Sensor.RGBD else None
     )
-    if sensor is Sensor.RGBD and decided is None:
-        raise InputError(f"{clip.name}: not one of the depth pictures looked at can be read")
     depth_camera, said = depth_camera_for(found, camera, size, decided)
     notes += said if decided is None else (decided.note, *said)
     reader = None if decided is None else decided.reader
