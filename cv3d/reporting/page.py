@@ -1,6 +1,7 @@
 """Self-contained HTML pages: escaping, elements, the shell with its style sheet, and how numbers are printed.
 
-A page loads nothing: its style is inline, its pictures are data URIs, and its content security policy says so.
+A page loads nothing: its style is inline, its pictures are data URIs, and its content security policy says so. Few have
+scripts; these are inline too, and named in the policy by their digests.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import base64
 import html
 import math
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
 _VOID = frozenset(["br", "col", "hr", "img", "input", "meta"])
 _UNKNOWN = "–"
@@ -92,24 +94,30 @@ def section(anchor: str, title: str, *content: str) -> Html:
     return tag("section", tag("h2", title), *content, id=anchor)
 
 
-def page(title: str, body: Iterable[str]) -> str:
+def page(title: str, body: Iterable[str], scripts: Sequence[str] = ()) -> str:
     """A whole document.
 
     Args:
         title: of the window.
         body: what is in it.
+        scripts: what runs at its end, in this order; the policy of the page lets nothing else run.
     """
+    policy = _POLICY
+    if scripts:
+        digests = (base64.b64encode(sha256(script.encode("utf-8")).digest()).decode("ascii") for script in scripts)
+        policy += "; script-src " + " ".join(f"'sha256-{digest}'" for digest in digests)
     head = joined(
         [
             tag("meta", charset="utf-8"),
-            tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+            tag("meta", http_equiv="Content-Security-Policy", content=policy),
             tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name_="color-scheme", content="light dark"),
             tag("title", title),
             tag("style", Html(_STYLE)),
         ]
     )
-    document = tag("html", tag("head", head), tag("body", tag("main", *body)), lang="en")
+    running = (tag("script", Html(script)) for script in scripts)
+    document = tag("html", tag("head", head), tag("body", tag("main", *body), *running), lang="en")
     return f"<!DOCTYPE html>\n{document}\n"
 
 
@@ -190,14 +198,15 @@ grid-template-columns:repeat(auto-fill,minmax(min(46%,180px),1fr))}
 .tile dt{font-size:12.5px;color:var(--soft)}
 .tile dd{margin:1px 0 0;font-size:18px;font-weight:620;line-height:1.35;overflow-wrap:anywhere}
 .tile small{font-size:12.5px;font-weight:400;color:var(--soft);display:block;line-height:1.35}
+.stack{display:grid;gap:14px;align-content:start}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:14px;align-items:start}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;min-width:0;
 break-inside:avoid}
 figcaption{font-size:13.5px;margin-top:8px}
-svg{display:block;width:100%;height:auto;max-width:640px;margin:0 auto}
+svg:where(:not(.js-plotly-plot *)){display:block;width:100%;height:auto;max-width:640px;margin:0 auto}
 .broad svg{max-width:none}
-svg text{fill:var(--soft);font-size:13px;font-family:inherit}
-@media screen and (max-width:560px){svg text{font-size:16px}}
+svg text:where(:not(.js-plotly-plot *)){fill:var(--soft);font-size:13px;font-family:inherit}
+@media screen and (max-width:560px){svg text:where(:not(.js-plotly-plot *)){font-size:16px}}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}
 table{border-collapse:collapse;width:max-content;min-width:100%;font-size:14px}
 th,td{padding:6px 14px;text-align:left;border-top:1px solid var(--grid);vertical-align:middle;max-width:50ch}

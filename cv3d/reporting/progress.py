@@ -35,7 +35,10 @@ class ProgressStyle(StrEnum):
 
 
 class Reporter(Progress, Protocol):
-    """A :class:`~cv3d.progress.Progress` that also carries the end of the job."""
+    """A :class:`~cv3d.progress.Progress` that also carries the end of the job, and a remark on how it goes."""
+
+    def note(self, text: str) -> None:
+        """How it goes just now: shown beside the progress from its next step on. "" takes the remark away."""
 
     def result(self, result: Mapping[str, object]) -> None:
         """The job is done; `result` is the object that `--json` prints."""
@@ -123,7 +126,12 @@ class Lines:
         self._detail = detail
         self._clock = clock
         self._stages: dict[str, _Stage] = {}
+        self._note = ""
         self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        """Words at the end of the lines of progress."""
+        self._note = text
 
     def start(self, stage: str, total: int | None = None) -> None:
         """A stage begins."""
@@ -143,10 +151,11 @@ class Lines:
             if not self._detail.steps or now - state.last_line < _BETWEEN_LINES_S or not state.due():
                 return
             state.last_line = now
+            note = f", {self._note}" if self._note else ""
             if state.total:
-                self._print(f"{stage}: {state.done}/{state.total} ({100 * state.done // state.total}%)")
+                self._print(f"{stage}: {state.done}/{state.total} ({100 * state.done // state.total}%){note}")
             else:
-                self._print(f"{stage}: {state.done}")
+                self._print(f"{stage}: {state.done}{note}")
 
     def finish(self, stage: str) -> None:
         """The stage is over."""
@@ -193,7 +202,12 @@ class JsonEvents:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._stages: dict[str, _Stage] = {}
+        self._note = ""
         self._lock = threading.Lock()
+
+    def note(self, text: str) -> None:
+        """The field `note` of the events `progress`, where there is one."""
+        self._note = text
 
     def start(self, stage: str, total: int | None = None) -> None:
         """Event `start` with stage and total."""
@@ -208,7 +222,8 @@ class JsonEvents:
             state.done += steps
             if state.done >= state.next_line:
                 state.next_line = 2 * state.done if state.total is None else state.done + max(1, state.total // 100)
-                self._write("progress", stage=stage, done=state.done, total=state.total)
+                noted = {"note": self._note} if self._note else {}
+                self._write("progress", stage=stage, done=state.done, total=state.total, **noted)
 
     def finish(self, stage: str) -> None:
         """Event `finish` with stage, done and seconds."""
@@ -254,7 +269,12 @@ class Bar:
         self._detail = detail
         self._bars: RichProgress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._note = ""
         self._lock = threading.RLock()
+
+    def note(self, text: str) -> None:
+        """Words behind the bar."""
+        self._note = text
 
     def start(self, stage: str, total: int | None = None) -> None:
         """A stage begins: its bar appears."""
@@ -264,7 +284,7 @@ class Bar:
                 self._bars.start()
             if stage in self._tasks:
                 self._bars.remove_task(self._tasks.pop(stage))
-            self._tasks[stage] = self._bars.add_task(stage, total=total)
+            self._tasks[stage] = self._bars.add_task(stage, total=total, note=self._note)
 
     def advance(self, stage: str, steps: int = 1) -> None:
         """`steps` further steps of `stage` are done."""
@@ -272,7 +292,7 @@ class Bar:
             if stage not in self._tasks:
                 self.start(stage)
             if self._bars is not None:
-                self._bars.advance(self._tasks[stage], steps)
+                self._bars.update(self._tasks[stage], advance=steps, note=self._note)
 
     def finish(self, stage: str) -> None:
         """The stage is over; with the last one the bars leave the screen."""
@@ -338,6 +358,7 @@ def _rich_bars(stream: TextIO) -> RichProgress:
         MofNCompleteColumn(),
         RateColumn(),
         TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", markup=False),
         console=Console(file=stream, force_terminal=True),
         transient=True,
         redirect_stdout=False,

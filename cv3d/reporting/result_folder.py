@@ -5,18 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+import cv3d
 from cv3d.calibration.detecting import Source
 from cv3d.errors import OutputError, PictureError
 
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
 JOURNAL_FILE = "detections.jsonl"
+
+
+def files_digest(files: Iterable[Path], *options: object) -> str:
+    """What tells one run from another: files by name, size and time of change, the options, the version."""
+    hasher = sha256(repr((cv3d.__version__, options)).encode())
+    for source in files:
+        try:
+            status = source.stat()
+            seen = (str(source.resolve()), status.st_size, status.st_mtime_ns)
+        except OSError:
+            seen = (str(source), 0, 0)
+        hasher.update(repr(seen).encode())
+    return hasher.hexdigest()
 
 
 @dataclass(frozen=True)

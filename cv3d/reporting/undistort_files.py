@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import cv3d
 from cv3d.errors import FormatError, OutputError
 from cv3d.formats import CAMERA_FORMATS
 from cv3d.formats.atomic import atomic_write_text
@@ -20,6 +18,7 @@ from cv3d.geometry.cameras.camera import Camera
 from cv3d.media.inputs import find_pictures
 from cv3d.media.undistort_result import RESULT_SCHEMA, UndistortResult
 from cv3d.media.writing import replacing
+from cv3d.reporting.result_folder import files_digest
 
 RESULT_FILE = "result.json"
 PAIR_FILE = "rectification.json"
@@ -33,16 +32,9 @@ def run_digest(inputs: list[str], *options: object) -> str:
     Raises:
         InputError: an input does not exist or holds nothing usable.
     """
-    hasher = sha256(repr((cv3d.__version__, options)).encode())
     found = find_pictures(inputs)
-    for source in [item.source for item in found.pictures] + [item.source for item in found.videos]:
-        try:
-            status = source.stat()
-            seen = (str(source.resolve()), status.st_size, status.st_mtime_ns)
-        except OSError:
-            seen = (str(source), 0, 0)
-        hasher.update(repr(seen).encode())
-    return hasher.hexdigest()
+    sources = [item.source for item in found.pictures] + [item.source for item in found.videos]
+    return files_digest(sources, *options)
 
 
 def look_at_output(out: Path, digest: str, overwrite: bool) -> Mapping[str, object] | None:
