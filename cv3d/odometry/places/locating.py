@@ -33,7 +33,7 @@ class LocateOptions:
     """Fewest inliers."""
     min_share: float = 0.2
     """Fewest inliers over matches: what a wrong place has in common is spread over many wrong poses."""
-    min_coverage: float = 0.06
+    min_coverage: float = 0.1
     """Fewest cells of an 8 by 6 grid on the picture that hold an inlier, over all cells."""
     max_samples: int = 2_000
     """Largest number of random samples."""
