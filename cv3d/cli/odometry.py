@@ -58,7 +58,7 @@ def odometry(
     ] = None,
     depth_scale: Annotated[
         float | None,
-        typer.Option(metavar="METRES", help="Metres per stored unit of depth; found out otherwise.", show_default=False),
+        typer.Option(metavar="METRES", help="Metres a unit of stored depth; found out otherwise.", show_default=False),
     ] = None,
     sensor: Annotated[
         str, typer.Option(metavar="SENSOR", help="What to use where there is more: auto, mono, stereo or rgbd.")
@@ -118,7 +118,10 @@ def odometry(
     else:
         content = _into_file(run, source, out, file_form, options, rerun=rerun)
     if content["interrupted"]:
-        raise KeyboardInterrupt(f"{content['frames']} frames were seen, and what they gave is written to {out}")
+        kept = "what they gave is written to" if file_form is None or content["tracked_frames"] else "nothing is in"
+        raise KeyboardInterrupt(f"{content['frames']} frames were seen, and {kept} {out}")
+    if not content["tracked_frames"]:
+        raise QualityError(_nothing_tracked(content))
     failures = check(requirements, measures(content))
     if failures:
         raise QualityError("; ".join(str(failure) for failure in failures))
@@ -176,11 +179,13 @@ def _into_file(run: Run, source: str, path: Path, form: str, options: dict[str, 
     if path.exists() and not run.options.overwrite:
         raise UsageError(f"{path}: is there already; --overwrite replaces it")
     result = _follow(run, source, options, rerun=rerun)
-    write_path(result, path, form)
+    if result.largest_segment is not None:
+        write_path(result, path, form)
     content = jsonable(odometry_result(result, compare_with_truth(result)))
     if not isinstance(content, dict):
         raise TypeError("a result is an object")
-    run.emit(content, lambda: describe_odometry(content, str(path), []))
+    where = str(path) if content["tracked_frames"] else ""
+    run.emit(content, lambda: describe_odometry(content, where, []))
     return content
 
 
@@ -189,11 +194,13 @@ def _follow(run: Run, source: str, options: dict[str, Any], *, rerun: bool) -> O
     from cv3d.reporting.frame_observers import FrameObserver, FrameStatus, together
 
     observers: list[FrameObserver] = [FrameStatus(run.progress)]
+    stream = None
     if rerun:
         from cv3d.reporting.rerun_stream import RerunStream
 
-        observers.append(RerunStream.in_viewer(f"cv3d odometry {source}"))
-    return follow(
+        stream = RerunStream.in_viewer(f"cv3d odometry {source}")
+        observers.append(stream)
+    result: OdometryResult = follow(
         source,
         **options,
         compute=run.compute,
@@ -201,6 +208,9 @@ def _follow(run: Run, source: str, options: dict[str, Any], *, rerun: bool) -> O
         progress=run.progress,
         on_frame=together(observers),
     )
+    if stream is not None:
+        stream.finish(result)
+    return result
 
 
 def _digest(run: Run, source: str, options: dict[str, Any], forms: list[str]) -> str:
@@ -215,6 +225,13 @@ def _digest(run: Run, source: str, options: dict[str, Any], forms: list[str]) ->
     files = [*open_sequence(source, **opening).inputs, *([options["camera"]] if options["camera"] else [])]
     said = {name: None if value is None else str(value) for name, value in options.items()}
     return files_digest(files, said, sorted(set(forms)), run.options.seed, run.options.device.value)
+
+
+def _nothing_tracked(content: dict[str, Any]) -> str:
+    """Why there is no path: the doubt that most frames were in."""
+    doubts = sorted(content["doubts"], key=lambda doubt: -int(doubt["frames"]))
+    reason = f": {doubts[0]['reason']}" if doubts and doubts[0]["reason"] else ""
+    return f"{content['source']}: not one of {content['frames']} frames could be tracked{reason}"
 
 
 def _shown_files(content: dict[str, Any]) -> list[str]:

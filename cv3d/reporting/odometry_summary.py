@@ -125,7 +125,7 @@ def describe_odometry(content: Mapping[str, Any], out: str, files: Sequence[str]
 
     Args:
         content: of :func:`odometry_result`, or as a `result.json` holds it.
-        out: where it was written.
+        out: where it was written; "" where it was not.
         files: what was written there; none where `out` is the only one.
         up_to_date: whether it was there already.
     """
@@ -148,7 +148,8 @@ def describe_odometry(content: Mapping[str, Any], out: str, files: Sequence[str]
     for warning in content["warnings"]:
         lines += wrapped(f"warning: {warning}", "  ")
     state = "up to date in" if up_to_date else "written to"
-    lines += ["", *wrapped(f"{state} {out}{':' if files else ''}")]
+    if out:
+        lines += ["", *wrapped(f"{state} {out}{':' if files else ''}")]
     return "\n".join(lines + (wrapped(f"  {', '.join(files)}", "  ") if files else []))
 
 

@@ -22,7 +22,7 @@ _WIDE, _TALL, _LEAST = 470.0, 420.0, 130.0
 _MARGIN = 1.08
 _INNER = (0.02, 0.98)
 """Quantiles of the map that a drawing makes room for: a few points lie far away."""
-_MOST_ROOM = 2.0
+_MOST_ROOM = 1.0
 """How much larger than the path the map may make a drawing."""
 
 
@@ -97,7 +97,7 @@ def _drawing(path: PathDrawing, side: Side, x: Axis, y: Axis, height: float, uni
 
     parts: list[Html] = []
     if len(path.points):
-        parts.append(svg.dots(place(thinned(path.points)), "var(--mute)", 1.4, stroke_opacity="0.35"))
+        parts.append(svg.dots(place(thinned(path.points)), "var(--mute)", 1.7, stroke_opacity="0.55"))
     if path.truth is not None and len(path.truth):
         parts.append(svg.path(svg.polyline(place(thinned(path.truth))), "var(--soft)", 1.6, stroke_dasharray="5 4"))
     if len(path.loops):
@@ -118,7 +118,7 @@ def _drawing(path: PathDrawing, side: Side, x: Axis, y: Axis, height: float, uni
 
 
 def extent(path: PathDrawing) -> tuple[Floats, Floats]:
-    """Corners of the box to be seen, (3,) each: all of the path and the truth, most of the map where that is not far larger."""
+    """Corners of the box to be seen, (3,) each: all of path and truth, most of the map where that is not far larger."""
     must = path.positions if path.truth is None else np.concatenate([path.positions, path.truth])
     least, most = must.min(axis=0), must.max(axis=0)
     if len(path.points):
