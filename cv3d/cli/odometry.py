@@ -208,8 +208,8 @@ def _follow(run: Run, source: str, options: dict[str, Any], *, rerun: bool) -> O
         progress=run.progress,
         on_frame=together(observers),
     )
-    if stream is not None:
-        stream.finish(result)
+    if stream is not None and (problem := stream.finish(result)):
+        run.progress.warn(f"the rerun viewer did not get all of it: {problem}")
     return result
 
 

@@ -5,6 +5,10 @@ rerun's timelines are `frame` and `time`. Its world is cv3d's: x right, y down, 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,9 +52,11 @@ class RerunStream:
         rerun = _rerun()
         recording = rerun.RecordingStream(title)
         try:
-            recording.spawn()
+            with _scripts_on_path():
+                recording.spawn()
         except Exception as error:
-            raise DependencyError(f"the rerun viewer cannot be started: {error}") from error
+            reason = str(error).partition("\n")[0]
+            raise DependencyError(f"the rerun viewer cannot be started: {reason}") from error
         return cls(recording, rerun)
 
     @classmethod
@@ -84,8 +90,12 @@ class RerunStream:
         if frame.world_from_cam is not None:
             self._log_pose(frame, frame.world_from_cam)
 
-    def finish(self, result: OdometryResult) -> None:
-        """Show the path and the map as they stand in the end, and hand all of it over."""
+    def finish(self, result: OdometryResult) -> str:
+        """Show the path and the map as they stand in the end.
+
+        Returns:
+            Why not all of it reached the viewer, which may have been closed; "" where it did.
+        """
         rr, to = self._rr, self._to
         for number, size in enumerate(result.segment_sizes):
             if size:
@@ -95,7 +105,11 @@ class RerunStream:
                     rr.Points3D(result.map.points[chosen], colors=result.map.colors[chosen]),
                 )
                 to.log(f"world/segment{number}/path", rr.LineStrips3D([result.segment(number).positions]))
-        to.flush()
+        try:
+            to.flush()
+        except RuntimeError as error:
+            return str(error).partition("\n")[0]
+        return ""
 
     def _log_pose(self, frame: FrameResult, world_from_cam: NDArray[np.float64]) -> None:
         rr, to, number = self._rr, self._to, frame.segment
@@ -123,6 +137,17 @@ def _small(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Every second, third … row and column of a large picture."""
     step = -(-max(gray.shape) // _PICTURE_SIDE)
     return np.ascontiguousarray(gray[::step, ::step])
+
+
+@contextlib.contextmanager
+def _scripts_on_path() -> Iterator[None]:
+    """The viewer is a program beside the interpreter, where the shell of a virtual environment need not look."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 def _rerun() -> ModuleType:
