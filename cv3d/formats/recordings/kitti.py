@@ -7,6 +7,7 @@ The centre of the top-left pixel is (0, 0). Poses are world_from_cam of camera 0
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ LEFT_FOLDERS = {"image_0": 0, "image_l": 0, "image_2": 2, "image_left": 0}
 RIGHT_FOLDERS = {"image_0": "image_1", "image_l": "image_r", "image_2": "image_3", "image_left": "image_right"}
 """The right camera's folder beside each of those."""
 FPS = 10.0
+_LABEL = re.compile(r"P(?:_rect_)?(\d+)")
+_LEAST_PX = 8.0
+"""Less is no focal length in pixels."""
 
 Floats = NDArray[np.float64]
 
@@ -50,12 +54,11 @@ def read_projections(path: Path) -> dict[int, Projection]:
     found: dict[int, Projection] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         label, separator, numbers = line.partition(":")
-        if separator and not (label.strip().startswith("P") and label.strip().lstrip("P_rect").isdigit()):
-            continue
+        named = _LABEL.fullmatch(label.strip()) if separator else None
         fields = (numbers if separator else line).split()
-        if len(fields) != 12:
+        if len(fields) != 12 or (separator and named is None):
             continue
-        camera = int(label.strip().lstrip("P_rect")) if separator else len(found)
+        camera = len(found) if named is None else int(named[1])
         try:
             matrix = np.array([float(field) for field in fields]).reshape(3, 4)
         except ValueError:
@@ -76,7 +79,8 @@ def looks_like_projections(path: Path) -> bool:
 
 def _projection(matrix: Floats, path: Path, number: int) -> Projection:
     intrinsic = matrix[:, :3]
-    if intrinsic[2].tolist() != [0.0, 0.0, 1.0] or intrinsic[0, 0] <= 0.0 or intrinsic[1, 1] <= 0.0:
+    is_upper = not intrinsic[[1, 2, 2], [0, 0, 1]].any() and intrinsic[2, 2] == 1.0 and intrinsic[0, 1] == 0.0
+    if not is_upper or min(intrinsic[0, 0], intrinsic[1, 1]) < _LEAST_PX:
         raise FormatError(f"{path}:{number}: is no projection of a rectified camera: its left part is no K")
     cam_from_cam0 = np.eye(4)
     cam_from_cam0[:3, 3] = np.linalg.solve(intrinsic, matrix[:, 3])

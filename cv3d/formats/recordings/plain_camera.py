@@ -27,6 +27,8 @@ _NAME = re.compile(r"(?<![\d.A-Za-z_])[A-Za-z_][A-Za-z_0-9]*\s*[:=]?")
 _NAMES = frozenset(["fx", "fy", "cx", "cy", "k", "k1", "k2", "k3", "p1", "p2", "width", "height"])
 _MATRICES = ("K", "k", "camera_matrix", "intrinsic_matrix", "intrinsics", "intrinsic", "cameraMatrix")
 _DISTORTIONS = ("distortion", "dist_coeffs", "distortion_coefficients", "dist", "D", "distCoeffs")
+_LEAST_PX = 8.0
+"""Smaller numbers are no focal lengths and centres in pixels, but something else."""
 _SIZES = (("width", "height"), ("w", "h"), ("image_width", "image_height"), ("W", "H"))
 _CENTRES = (("cx", "cy"), ("ppx", "ppy"))
 _PARTS = ("camera", "intrinsics", "color", "rgb", "params")
@@ -79,7 +81,7 @@ def _of_text(text: str, source: str) -> PlainCamera | None:
     numbers = [float(field) for field in fields]
     if len(numbers) in (9, 12, 16) and _is_matrix(numbers):
         return _of_matrix(numbers, source)
-    if len(numbers) in (4, 8, 9):
+    if len(numbers) in (4, 8, 9) and min(map(abs, numbers[:4])) >= _LEAST_PX:
         return _of_coefficients(numbers[:4], numbers[4:], None, source)
     if len(numbers) == 6 and all(number == int(number) and number > 16 for number in numbers[:2]):
         return _of_coefficients(numbers[2:], (), (int(numbers[0]), int(numbers[1])), source)

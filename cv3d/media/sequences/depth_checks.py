@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 _FARTHEST_M = 100.0
 _NEAREST_M = 0.05
-_PLAUSIBLE_M = (0.2, 10.0)
+_PLAUSIBLE_M = (0.2, 15.0)
 """Where the median depth of a hand-held depth camera's picture lies."""
 _MOST_HOLES = 0.9
 _MOST = 0.5

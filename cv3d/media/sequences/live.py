@@ -17,8 +17,8 @@ from cv3d.media.sequences.frame import SequenceFrame
 
 _PATIENCE_S = 5.0
 """A camera that gives no picture for so long counts as unplugged."""
-_MISSES = 10
-"""So many failed reads in a row end the stream."""
+_MISSES = 50
+"""So many failed reads in a row, a second of them, end the stream."""
 _PAUSE_S = 0.02
 
 

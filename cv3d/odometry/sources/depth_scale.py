@@ -17,6 +17,8 @@ _STRIDE = 4
 _LARGEST_SCALE = 10.0
 _PLAUSIBLE_M = (0.12, 60.0)
 """A median depth outside of this is of a wrong scale."""
+_USUAL_M = (0.12, 15.0)
+"""The same where the scale is nobody's word, but only what most tools write."""
 _PADDING = 65535.0
 _MILLIMETRE = 0.001
 _NEAR_PERCENT = 2.0
@@ -118,7 +120,8 @@ def _scale(
     is_too_near = near * said < _NEAREST_M and not is_float and said < _MILLIMETRE
     if is_too_near and near * _MILLIMETRE >= _NEAREST_M and median * _MILLIMETRE <= _PLAUSIBLE_M[1]:
         return _MILLIMETRE, f"because {said:g} ({reason}) would put things {near * said:.2g} m before the camera"
-    if _PLAUSIBLE_M[0] <= median * said <= _PLAUSIBLE_M[1]:
+    nearest, farthest = _USUAL_M if rule.metres_per_unit is None else _PLAUSIBLE_M
+    if nearest <= median * said <= farthest:
         return said, reason
     wrong = f"{said:g} ({reason}) would make the median depth {median * said:.3g} m"
     better = better_scale(median * said, said)
