@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 ANCHOR = "view3d"
 """Id of the element that the view is drawn into."""
 _MOST_POINTS = 20_000
-_MOST_POSES = 10_000
+_MOST_POSES = 5_000
 _MOST_FRUSTA = 150
 _FRUSTUM = 0.03
 """Length of a drawn camera as a share of the path's extent."""
@@ -98,7 +98,7 @@ def _traces(segment: ViewedSegment, camera: Camera) -> list[dict[str, Any]]:
     traces = []
     if len(path.points):
         picked = _evenly(len(path.points), _MOST_POINTS)
-        colours = [f"rgb({red},{green},{blue})" for red, green, blue in segment.colors[picked].tolist()]
+        colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in segment.colors[picked].tolist()]
         marker = {"size": 1.8, "color": colours, "opacity": 0.8}
         traces.append(_trace(f"map, {segment.name}", path.points[picked], size, mode="markers", marker=marker))
     positions = np.insert(path.positions, np.flatnonzero(path.breaks), np.nan, axis=0)

@@ -197,3 +197,23 @@ def test_threads_lose_no_steps_and_no_lines(make: Callable[[io.StringIO], Report
         counts = [int(line.split()[1].partition("/")[0]) for line in lines[1:]]
         assert counts[-1] == 8000
     assert counts == sorted(counts)
+
+
+def test_a_remark_stands_beside_the_progress() -> None:
+    plain, events, terminal = io.StringIO(), io.StringIO(), Terminal()
+    reporters: list[Reporter] = [
+        Lines(plain, Detail(steps=True), Clock(60.0)),
+        JsonEvents(events),
+        Bar(terminal, Detail()),
+    ]
+    for reporter in reporters:
+        reporter.start("track", 2)
+        reporter.note("31 frames/s, ok")
+        reporter.advance("track")
+        reporter.note("")
+        reporter.advance("track")
+        reporter.finish("track")
+        reporter.close()
+    assert plain.getvalue().splitlines()[1:3] == ["track: 1/2 (50%), 31 frames/s, ok", "track: 2/2 (100%)"]
+    steps = [json.loads(line) for line in events.getvalue().splitlines() if '"progress"' in line]
+    assert [step.get("note") for step in steps] == ["31 frames/s, ok", None]

@@ -57,7 +57,7 @@ class ResultMaker:
         for i in range(frames):
             state, reason = self._state(i, int(numbers[i]), troubles)
             has_pose = tracked and numbers[i] >= 0 and state not in (State.LOST, State.RELOCALIZING)
-            is_key = has_pose and (i - start[numbers[i]]) % 8 == 0
+            is_key = bool(has_pose) and (i - start[numbers[i]]) % 8 == 0
             pose = np.linalg.inv(poses[start[numbers[i]]]) @ poses[i] if has_pose else None
             made.append(
                 FrameResult(
