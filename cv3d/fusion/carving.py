@@ -1,0 +1,127 @@
+"""Free space: blocks that a picture looks through as a whole, to something farther.
+
+What is noted is one number a block, so it costs no pass over voxels and blocks on disk are carved like others. It counts
+as that much weight at the full distance, when a surface is taken out.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.fusion.layout import MAX_FREE, SIDE, WEIGHT_STEPS
+from cv3d.geometry.fused import fused
+
+Floats: TypeAlias = NDArray[np.float32]
+
+TILE = 8
+"""Pixels along a tile of the finest level."""
+LEVELS = 5
+_HALF_DIAGONAL = SIDE * np.sqrt(3.0) / 2.0
+_CENTRE = (SIDE - 1) / 2.0
+
+
+def nearest_depths(depth: Floats) -> list[Floats]:
+    """The least depth of tiles of 8, 16, 32, ... pixels; 0 where a pixel of the tile has none, and at the border.
+
+    Args:
+        depth: (h, w) metres, 0 or not finite where there is none.
+
+    Returns:
+        Five levels, (h / 8, w / 8) and so on, rounded up.
+    """
+    height, width = depth.shape
+    level = np.zeros((-(-height // TILE), -(-width // TILE)), np.float32)
+    least_of_tiles(np.ascontiguousarray(depth), level)
+    levels = [level]
+    for _ in range(LEVELS - 1):
+        padded = np.pad(level, ((0, level.shape[0] % 2), (0, level.shape[1] % 2)), mode="edge")
+        level = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).min((1, 3))
+        levels.append(level)
+    return levels
+
+
+@fused
+def least_of_tiles(depth: Floats, tiles: Floats) -> None:
+    """Fill `tiles` with the least depth of tiles of 8 pixels."""
+    height, width = depth.shape
+    for tv in range(tiles.shape[0]):
+        for tu in range(tiles.shape[1]):
+            least = np.float32(np.inf)
+            for v in range(tv * TILE, min(tv * TILE + TILE, height)):
+                for u in range(tu * TILE, min(tu * TILE + TILE, width)):
+                    d = depth[v, u]
+                    least = min(least, d) if np.isfinite(d) else np.float32(0.0)
+                    if least <= np.float32(0.0):
+                        break
+                if least <= np.float32(0.0):
+                    break
+            tiles[tv, tu] = max(least, np.float32(0.0))
+
+
+@fused
+def carve(
+    blocks: NDArray[np.int32],
+    anchor: NDArray[np.int32],
+    camera: Floats,
+    motion: Floats,
+    levels: tuple[Floats, Floats, Floats, Floats, Floats],
+    size: tuple[int, int],
+    voxel: float,
+    room: float,
+    noise: Floats,
+    sign: int,
+    free: NDArray[np.int32],
+) -> None:
+    """Add to the free weight of the blocks that a picture looks through.
+
+    Args:
+        blocks: (n, 3).
+        anchor: (3,) the block that the motion is from.
+        camera: fx, fy, cx, cy.
+        motion: (3, 4) cam_from_anchor.
+        levels: as :func:`nearest_depths` gives them.
+        size: width and height of the picture.
+        voxel: edge, metres.
+        room: metres that have to be free behind a block.
+        noise: base and quadratic part.
+        sign: 1 or -1.
+        free: (n,), changed in place.
+    """
+    fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
+    radius = np.float32(_HALF_DIAGONAL) * voxel
+    width, height = size
+    farthest = levels[0].max()
+    for n in range(blocks.shape[0]):
+        x = (np.float32((blocks[n, 0] - anchor[0]) * SIDE) + np.float32(_CENTRE)) * voxel
+        y = (np.float32((blocks[n, 1] - anchor[1]) * SIDE) + np.float32(_CENTRE)) * voxel
+        z = (np.float32((blocks[n, 2] - anchor[2]) * SIDE) + np.float32(_CENTRE)) * voxel
+        depth = motion[2, 0] * x + motion[2, 1] * y + motion[2, 2] * z + motion[2, 3]
+        far = depth + radius + room
+        if depth <= np.float32(2.0) * radius or far >= farthest:
+            continue
+        near = depth - radius
+        u = fx * (motion[0, 0] * x + motion[0, 1] * y + motion[0, 2] * z + motion[0, 3]) / depth + cx
+        v = fy * (motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] * z + motion[1, 3]) / depth + cy
+        reach = max(fx, fy) * radius / near * np.float32(1.5)
+        left, right, top, bottom = u - reach, u + reach, v - reach, v + reach
+        if left < 0 or top < 0 or right > width - 1 or bottom > height - 1:
+            continue
+        # The finest level at which two tiles span the block.
+        level, tile = 0, np.float32(TILE)
+        while level < LEVELS and np.float32(2.0) * reach > tile:
+            level += 1
+            tile *= np.float32(2.0)
+        if level >= LEVELS:
+            continue
+        tiles = levels[level]
+        u0, u1 = int(left / tile), int(right / tile)
+        v0, v1 = int(top / tile), int(bottom / tile)
+        if min(tiles[v0, u0], tiles[v0, u1], tiles[v1, u0], tiles[v1, u1]) <= far:
+            continue
+        growing = noise[1] * depth * depth
+        base = noise[0] * noise[0]
+        weight = max(1, int(np.float32(WEIGHT_STEPS) * base / (base + growing * growing) + np.float32(0.5)))
+        free[n] = min(max(free[n] + sign * weight, 0), MAX_FREE)

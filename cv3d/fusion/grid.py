@@ -1,0 +1,293 @@
+"""A sparse grid of voxels into which depth pictures are fused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cv3d.compute import Compute
+from cv3d.errors import InputError, UsageError
+from cv3d.fusion.block_finding import LOCAL_BITS, LOCAL_REACH, Search
+from cv3d.fusion.block_store import BlockStore
+from cv3d.fusion.carving import carve, nearest_depths
+from cv3d.fusion.consistency import consistent_depth
+from cv3d.fusion.engines import Batch, engine_for
+from cv3d.fusion.frames import DepthFrame
+from cv3d.fusion.layout import SIDE, pack_keys, unpack_keys
+from cv3d.fusion.motions import anchor_of, cam_from_anchor
+from cv3d.fusion.options import GridOptions
+from cv3d.geometry.cameras import Camera
+
+TRUNCATION_VOXELS = 4.0
+"""Truncation distance where none is asked for, voxels."""
+MAX_BATCH = 32
+"""Frames of a batch: a block has a bit for each."""
+_SHARE = 8
+"""Frames that are in memory at a time."""
+_NOT_SEEN = LOCAL_REACH - 8
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """What became of one frame."""
+
+    measured: int
+    """Pixels with a depth inside the range."""
+    rejected: int
+    """Those of them that were left out: edges, flying, grazing or inconsistent ones."""
+    blocks: int
+    """Blocks that it was added to."""
+    new_blocks: int
+    """Blocks that did not exist before."""
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether any pixel counted."""
+        return self.blocks > 0
+
+
+class VoxelGrid:
+    """A truncated signed distance function (Curless and Levoy 1996) in blocks of 8³ voxels that come as they are seen.
+
+    The grid is a context manager; leaving it removes what it put on disk.
+    """
+
+    def __init__(
+        self,
+        voxel_m: float,
+        truncation_m: float | None = None,
+        options: GridOptions | None = None,
+        compute: Compute | None = None,
+    ) -> None:
+        """An empty grid.
+
+        Args:
+            voxel_m: edge of a voxel, metres.
+            truncation_m: distance from the surface up to which voxels are kept, metres; None: 4 voxels.
+            options: how depth is judged, and what memory may be used.
+            compute: where it runs; None: the CPU.
+
+        Raises:
+            UsageError: a length is not positive, the truncation is below two voxels, or the range is too long for
+                the voxels.
+        """
+        if not 0.0 < voxel_m < math.inf:
+            raise UsageError(f"a voxel of {voxel_m:g} m is none")
+        truncation = TRUNCATION_VOXELS * voxel_m if truncation_m is None else truncation_m
+        if not 2.0 * voxel_m <= truncation < math.inf:
+            raise UsageError(f"a truncation of {truncation:g} m is too short for voxels of {voxel_m:g} m: 2 voxels at least")
+        self.voxel_m = voxel_m
+        """Edge of a voxel, metres."""
+        self.truncation_m = truncation
+        """Metres."""
+        self.options = options or GridOptions()
+        """How depth is judged."""
+        self.compute = compute or Compute(torch.device("cpu"), torch.float32)
+        """Where it runs."""
+        farthest = _NOT_SEEN * SIDE * voxel_m / math.sqrt(3.0)
+        if self.options.max_depth_m > farthest:
+            raise UsageError(
+                f"a range of {self.options.max_depth_m:g} m is too long for voxels of {voxel_m:g} m: "
+                f"use larger voxels, or a range of at most {farthest:.3g} m"
+            )
+        self._engine = engine_for(self.compute, voxel_m, truncation, self.options)
+        self._store: BlockStore | None = None
+        self._frame_count = 0
+
+    def __enter__(self) -> VoxelGrid:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what was put on disk. Blocks that lie there are gone with it."""
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def block_count(self) -> int:
+        """Blocks that there are, in memory or on disk."""
+        return 0 if self._store is None else len(self._store)
+
+    @property
+    def spilled_count(self) -> int:
+        """Blocks that lie on disk."""
+        return 0 if self._store is None else self._store.spilled_count
+
+    @property
+    def frame_count(self) -> int:
+        """Frames that were added, less those taken away."""
+        return self._frame_count
+
+    @property
+    def has_color(self) -> bool:
+        """Whether voxels have colour: as the first frame had."""
+        return self._store is not None and self._store.has_color
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of voxels, now."""
+        return 0 if self._store is None else self._store.memory_bytes
+
+    @property
+    def bounds_m(self) -> NDArray[np.float64] | None:
+        """(2, 3) least and largest coordinates of the blocks, metres; None without any."""
+        if self._store is None or not len(self._store):
+            return None
+        blocks = self._store.index.blocks
+        edge = SIDE * self.voxel_m
+        return np.stack([blocks.min(0) * edge, (blocks.max(0) + 1) * edge])
+
+    def integrate(
+        self,
+        depth: NDArray[np.float32],
+        color: NDArray[np.uint8] | None,
+        camera: Camera,
+        cam_from_world: NDArray[np.float64],
+    ) -> Integrated:
+        """Add one depth picture; see :class:`DepthFrame` for its parts and :meth:`integrate_batch` for errors."""
+        return self.integrate_batch([DepthFrame(depth, color, camera, cam_from_world)])[0]
+
+    def integrate_batch(self, frames: Sequence[DepthFrame]) -> list[Integrated]:
+        """Add several depth pictures in one pass over the voxels that they see; the same as one after the other.
+
+        Args:
+            frames: consecutive ones are best: they see the same voxels. Memory is taken for eight at a time.
+
+        Returns:
+            What became of each.
+
+        Raises:
+            InputError: some have colour and others, or the grid, do not; or a camera is too far away.
+            UsageError: the memory allowed does not hold what one frame sees.
+            OutputError: voxels cannot be put aside. The grid holds whole frames: all before the one it failed at.
+        """
+        return self._change(frames, 1)
+
+    def deintegrate(
+        self,
+        depth: NDArray[np.float32],
+        color: NDArray[np.uint8] | None,
+        camera: Camera,
+        cam_from_world: NDArray[np.float64],
+    ) -> None:
+        """Take away a depth picture that was added with just these values.
+
+        Distances and weights are then what they were to the last bit, unless a voxel was so heavy that its sums were
+        halved in between. Colours are where no more than 127 frames saw a voxel.
+        """
+        self._change([DepthFrame(depth, color, camera, cam_from_world)], -1)
+
+    def reintegrate(self, frame: DepthFrame, cam_from_world: NDArray[np.float64]) -> Integrated:
+        """Move a frame that was added to a corrected pose, (4, 4)."""
+        moved = frame.moved(cam_from_world)
+        self._change([frame], -1)
+        return self._change([moved], 1)[0]
+
+    def _change(self, frames: Sequence[DepthFrame], sign: int) -> list[Integrated]:
+        if not frames:
+            return []
+        has_color = frames[0].color is not None
+        if any((frame.color is not None) != has_color for frame in frames):
+            raise InputError("some frames have colour and others do not")
+        if self._store is None:
+            options = self.options
+            self._store = BlockStore(self.compute.device, has_color, options.max_memory_bytes, options.spill_folder)
+        elif self._store.has_color != has_color:
+            raise InputError(f"the grid has {'' if self._store.has_color else 'no '}colour; give frames alike")
+        for frame in frames:
+            anchor_of(frame.cam_from_world, self.voxel_m)
+        seen = frames
+        if self.options.consistency is not None:
+            seen = consistent_depth(frames, self.options.consistency, self.options.noise)
+        results: list[Integrated] = []
+        start = 0
+        while start < len(frames):
+            size, end = frames[start].depth.shape, start + 1
+            while end < min(start + _SHARE, len(frames)) and frames[end].depth.shape == size:
+                end += 1
+            results += self._add(frames[start:end], seen[start:end], sign)
+            start = end
+        return results
+
+    def _add(self, raw: Sequence[DepthFrame], frames: Sequence[DepthFrame], sign: int) -> list[Integrated]:
+        assert self._store is not None
+        store, options = self._store, self.options
+        frames = [frame.undistorted() for frame in frames]
+        batch = self._engine.prepare(frames)
+        anchors = [anchor_of(frame.cam_from_world, self.voxel_m) for frame in frames]
+        found = [pack_keys(blocks) for blocks in self._find(batch, frames, anchors)]
+        keys = np.unique(np.concatenate(found))
+        if store.max_rows is not None and len(keys) > store.max_rows and len(raw) > 1:
+            half = len(raw) // 2
+            return self._add(raw[:half], frames[:half], sign) + self._add(raw[half:], frames[half:], sign)
+        bits = np.zeros(len(keys), np.uint32)
+        for k, some in enumerate(found):
+            bits[np.searchsorted(keys, some)] |= np.uint32(1 << k)
+        numbers = store.index.numbers(keys)
+        is_new = numbers < 0
+        first_seen = np.zeros(len(frames), np.int64)
+        if sign > 0 and is_new.any():
+            lowest = bits[is_new] & -bits[is_new].view(np.int32).astype(np.int64).astype(np.uint32)
+            first_seen = np.array([int((lowest == np.uint32(1 << k)).sum()) for k in range(len(frames))])
+            store.add(unpack_keys(keys[is_new]))
+            numbers[is_new] = np.arange(len(store) - int(is_new.sum()), len(store), dtype=np.int32)
+        elif is_new.any():
+            keys, bits, numbers = keys[~is_new], bits[~is_new], numbers[~is_new]
+        if len(numbers):
+            rows = store.rows(numbers)
+            batch.integrate(store, rows, unpack_keys(keys), bits, anchors[0], sign)
+        if options.is_carving:
+            for frame, anchor in zip(frames, anchors, strict=True):
+                self._carve(frame, anchor, sign)
+        self._frame_count += sign * len(frames)
+        low, high = np.float32(options.min_depth_m), np.float32(options.max_depth_m)
+        results = []
+        for k, frame in enumerate(raw):
+            measured = int(((frame.depth >= low) & (frame.depth <= high)).sum())
+            rejected = max(0, measured - batch.kept[k])
+            results.append(Integrated(measured, rejected, len(found[k]), int(first_seen[k])))
+        return results
+
+    def _find(
+        self, batch: Batch, frames: Sequence[DepthFrame], anchors: Sequence[NDArray[np.int32]]
+    ) -> list[NDArray[np.int32]]:
+        """The blocks (n, 3) that each frame's surface passes through."""
+        result = []
+        mask = (1 << LOCAL_BITS) - 1
+        for k, (frame, anchor) in enumerate(zip(frames, anchors, strict=True)):
+            focal = min(frame.camera.params[:2])
+            search = Search.of(self.voxel_m, self.truncation_m, self.options.max_depth_m, focal)
+            keys = batch.find(k, anchor, search)
+            local = np.stack([keys & mask, (keys >> LOCAL_BITS) & mask, keys >> (2 * LOCAL_BITS)], 1) - LOCAL_REACH
+            result.append(local.astype(np.int32) + anchor)
+        return result
+
+    def _carve(self, frame: DepthFrame, anchor: NDArray[np.int32], sign: int) -> None:
+        assert self._store is not None
+        noise = self.options.noise
+        height, width = frame.depth.shape
+        carve(
+            self._store.index.blocks,
+            anchor,
+            np.array(frame.camera.params[:4], np.float32),
+            cam_from_anchor(frame.cam_from_world, anchor, self.voxel_m),
+            tuple(nearest_depths(frame.depth)),
+            (width, height),
+            np.float32(self.voxel_m),
+            np.float32(self.truncation_m),
+            np.array([noise.base_m, noise.quadratic], np.float32),
+            sign,
+            self._store.free,
+        )
+
+

@@ -1,0 +1,85 @@
+"""Blocks that lie on disk for want of memory."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.errors import OutputError
+from cv3d.fusion.layout import VOXELS, Fields, bytes_per_block
+
+
+class SpillFile:
+    """A temporary file of blocks, removed with the object or when the process ends."""
+
+    def __init__(self, has_color: bool, parent: Path | None) -> None:
+        """Make the folder and the file.
+
+        Raises:
+            OutputError: they cannot be made.
+        """
+        self._has_color = has_color
+        self._record = bytes_per_block(has_color)
+        self._places: dict[int, int] = {}
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="cv3d-voxels-", dir=parent))
+        except OSError as error:
+            raise OutputError(f"no folder for voxels in {parent or tempfile.gettempdir()}: {error.strerror}") from error
+        self._finalizer = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._path = folder / "blocks"
+        self._stream = self._path.open("w+b", buffering=0)
+
+    def close(self) -> None:
+        """Remove the file and its folder."""
+        self._stream.close()
+        self._finalizer()
+
+    def write(self, numbers: NDArray[np.integer], fields: Fields) -> None:
+        """Keep blocks; those that were kept before are replaced.
+
+        Raises:
+            OutputError: the disk is full or cannot be written. What was kept before is still there.
+        """
+        parts = [array.reshape(len(fields), -1).view(np.uint8) for array in fields.arrays]
+        records = np.concatenate(parts, 1)
+        next_place = len(self._places)
+        try:
+            for number, record in zip(numbers.tolist(), records, strict=True):
+                place = self._places.get(number, next_place)
+                self._stream.seek(place * self._record)
+                left = memoryview(record)
+                while left:
+                    left = left[self._stream.write(left) :]
+                if place == next_place:
+                    self._places[number] = place
+                    next_place += 1
+        except OSError as error:
+            raise OutputError(
+                f"{self._path}: voxels cannot be put aside: {error.strerror or error}; "
+                "free space there, choose another folder, or allow more memory"
+            ) from error
+
+    def read(self, numbers: NDArray[np.integer]) -> Fields:
+        """The blocks as they were kept.
+
+        Raises:
+            OutputError: the file cannot be read any more.
+        """
+        records = np.empty((len(numbers), self._record), np.uint8)
+        for number, record in zip(numbers.tolist(), records, strict=True):
+            self._stream.seek(self._places[number] * self._record)
+            if self._stream.readinto(memoryview(record)) != self._record:
+                raise OutputError(f"{self._path}: is shorter than it was written")
+        cuts = np.cumsum([4 * VOXELS, 4 * VOXELS, VOXELS])
+        sums, weights, counts, colors = (np.ascontiguousarray(part) for part in np.split(records, cuts, 1))
+        return Fields(
+            sums.view(np.int32),
+            weights.view(np.int32),
+            counts.view(np.int8),
+            colors.view(np.int16).reshape(len(numbers), 3, VOXELS) if self._has_color else None,
+        )
