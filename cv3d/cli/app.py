@@ -52,6 +52,7 @@ COMMANDS: dict[str, Verb | Group] = {
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
     "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points through clips."),
+    "odometry": Verb("cv3d.cli.odometry:odometry", "Follow a moving camera: a pose for every frame of a recording."),
     "evaluate": Group(
         "Measure results against ground truth.",
         {
