@@ -19,17 +19,38 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from odometry_recordings import Recording, open_recording
 from scipy.spatial.transform import Rotation
 
-from cv3d.geometry.cameras import Camera
+from cv3d.formats.trajectories import read_trajectory
+from cv3d.geometry.cameras import Camera, get_model
+from cv3d.geometry.trajectory import Trajectory
 from cv3d.media.sequences.frame import SequenceFrame
+from cv3d.odometry.sources import Sequence, open_sequence
 
 Floats = NDArray[np.float64]
+ROOM = Path(__file__).resolve().parents[2] / "data" / "samples" / "room.mp4"
+"""The rendered clip, whose calibration and true path are in files of their own."""
 _ORB_LENSES = {"pinhole": "PinHole", "brown4": "PinHole", "brown5": "PinHole", "kannala_brandt4": "KannalaBrandt8"}
 """ORB-SLAM3's names of the lens models that it has."""
 _MANY_FEATURES_FROM = 1000
 """Picture width from which the authors' settings ask for 2000 features (KITTI) instead of 1000."""
+
+
+def calibration_of(path: Path) -> Camera | None:
+    """The camera of a recording that does not bring it; None: it does."""
+    if path.resolve() != ROOM:
+        return None
+    lens = json.loads((ROOM.parent / "room_ground_truth.json").read_text())["camera"]
+    params = tuple(lens["params"][name] for name in get_model(lens["model"]).param_names)
+    return Camera(lens["model"], lens["width"], lens["height"], params)
+
+
+def truth_of(path: Path, recording: Sequence) -> Trajectory:
+    """The true path of a recording."""
+    truth = read_trajectory(ROOM.parent / "room_trajectory.tum") if path.resolve() == ROOM else recording.truth
+    if truth is None:
+        raise SystemExit(f"{path}: brings no true path to compare with")
+    return truth
 
 
 @dataclass
@@ -67,21 +88,22 @@ class Clock:
         return 1e3 * (time.process_time() - self._cpu) / frames
 
 
-def orb_settings(recording: Recording, mode: str) -> str:
+def orb_settings(recording: Sequence, mode: str) -> str:
     """The settings file of ORB-SLAM3, with the features and thresholds of its authors' examples."""
     camera = recording.camera
+    assert camera is not None
     if camera.model not in _ORB_LENSES:
         raise SystemExit(f"ORB-SLAM3 has no lens model '{camera.model}'")
     features = 2000 if camera.width >= _MANY_FEATURES_FROM else 1200 if mode == "stereo" else 1000
     lines = ["%YAML:1.0", 'File.version: "1.0"', f'Camera.type: "{_ORB_LENSES[camera.model]}"']
     lines += _camera_lines(1, camera)
     lines += [f"Camera.width: {camera.width}", f"Camera.height: {camera.height}"]
-    lines += [f"Camera.fps: {max(round(recording.rate_hz), 1)}", "Camera.RGB: 1"]
+    lines += [f"Camera.fps: {max(round(recording.fps or 30.0), 1)}", "Camera.RGB: 1"]
     if mode == "stereo":
         assert recording.right_camera is not None
-        assert recording.left_from_right is not None
+        assert recording.right_from_left is not None
         lines += _camera_lines(2, recording.right_camera)
-        data = ", ".join(f"{value:.9g}" for value in recording.left_from_right.ravel())
+        data = ", ".join(f"{value:.9g}" for value in np.linalg.inv(recording.right_from_left).ravel())
         lines += ["Stereo.ThDepth: 60.0", "Stereo.T_c1_c2: !!opencv-matrix"]
         lines += ["  rows: 4", "  cols: 4", "  dt: f", f"  data: [{data}]"]
     if mode == "rgbd":
@@ -111,10 +133,11 @@ def _camera_lines(number: int, camera: Camera) -> list[str]:
     return [f"Camera{number}.{name}: {value:.12f}" for name, value in zip(names, camera.params, strict=True)]
 
 
-def run_orbslam3(recording: Recording, mode: str, vocabulary: Path, seed: int) -> Run:
+def run_orbslam3(path: Path, mode: str, vocabulary: Path, seed: int) -> Run:
     """ORB-SLAM3 through pyorbslam3; it takes no seed, its threads are its chance."""
     import pyorbslam3 as orb
 
+    recording = open_sequence(path, sensor=mode, camera=calibration_of(path))
     sensor = {"mono": orb.Sensor.MONOCULAR, "stereo": orb.Sensor.STEREO, "rgbd": orb.Sensor.RGBD}[mode]
     with tempfile.TemporaryDirectory() as folder:
         settings, saved = Path(folder) / "settings.yaml", Path(folder) / "frames.txt"
@@ -130,13 +153,14 @@ def run_orbslam3(recording: Recording, mode: str, vocabulary: Path, seed: int) -
 
         clock = Clock()
         has_map = False
-        for frame in recording.frames(mode):
+        for frame in recording.frames():
             has_map |= clock(lambda frame=frame: track(frame)).pose_valid
         slam.shutdown()
         frames = len(clock.ms)
         cpu_ms = clock.cpu_ms(frames)
         if not has_map:
             return Run(frames, clock.ms, cpu_ms, [], [])
+        # It breaks off here with signal 11 where its last map was reset and no other is left.
         # The form of EuRoC is the one that it writes for every sensor: nanoseconds, position, quaternion x y z w.
         slam.save_trajectory_euroc(str(saved))
         rows = np.loadtxt(saved, ndmin=2)
@@ -147,15 +171,17 @@ def run_orbslam3(recording: Recording, mode: str, vocabulary: Path, seed: int) -
     return Run(frames, clock.ms, cpu_ms, (rows[:, 0] / 1e9).tolist(), poses.tolist())
 
 
-def run_open3d(recording: Recording, mode: str, vocabulary: Path, seed: int) -> Run:
+def run_open3d(path: Path, mode: str, vocabulary: Path, seed: int) -> Run:
     """Open3D's hybrid RGB-D odometry (o3d.t.pipelines.odometry) of every frame against the one before."""
     import open3d as o3d
 
+    recording = open_sequence(path, sensor=mode, camera=calibration_of(path))
+    assert recording.camera is not None
     matrix = o3d.core.Tensor(recording.camera.matrix)
     last: o3d.t.geometry.RGBDImage | None = None
     world_from_cam = np.eye(4)
     times, poses, clock = [], [], Clock()
-    for frame in recording.frames(mode):
+    for frame in recording.frames():
         color = np.ascontiguousarray(frame.color())
 
         def track(frame: SequenceFrame = frame, color: NDArray[np.uint8] = color) -> Floats | None:
@@ -187,7 +213,7 @@ def run_open3d(recording: Recording, mode: str, vocabulary: Path, seed: int) -> 
     return Run(len(clock.ms), clock.ms, clock.cpu_ms(len(clock.ms)), times, poses)
 
 
-def run_cv3d(recording: Recording, mode: str, vocabulary: Path, seed: int) -> Run:
+def run_cv3d(path: Path, mode: str, vocabulary: Path, seed: int) -> Run:
     """cv3d's own, the poses of its largest segment as they are in the end."""
     try:
         from cv3d.odometry.running import odometry
@@ -196,10 +222,10 @@ def run_cv3d(recording: Recording, mode: str, vocabulary: Path, seed: int) -> Ru
     from cv3d.compute import Compute
 
     clock = Clock()
-    result = odometry(recording.path, sensor=mode, seed=seed, compute=Compute.choose("cpu"))
-    path = result.trajectory
+    result = odometry(path, camera=calibration_of(path), sensor=mode, seed=seed, compute=Compute.choose("cpu"))
+    found = result.trajectory
     ms = [frame.ms for frame in result.frames]
-    return Run(len(ms), ms, clock.cpu_ms(len(ms)), path.times.tolist(), path.world_from_cam.tolist())
+    return Run(len(ms), ms, clock.cpu_ms(len(ms)), found.times.tolist(), found.world_from_cam.tolist())
 
 
 METHODS = {"cv3d": run_cv3d, "orbslam3": run_orbslam3, "open3d": run_open3d}
@@ -217,7 +243,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    run = METHODS[args.method](open_recording(args.path), args.mode, args.vocabulary, args.seed)
+    run = METHODS[args.method](args.path, args.mode, args.vocabulary, args.seed)
     args.output.write_text(json.dumps(asdict(run)))
     # ORB-SLAM3 may end badly while it frees its map; the result is written, and nothing else is open.
     os._exit(0)

@@ -12,7 +12,7 @@ Errors are RMS over all frames that have a pose in the end, after alignment (mon
 over `--delta`. "tracked" counts against all frames, those before a map is there included. Times leave out
 decoding: fps from the median frame, p99 beside it. "cpu" is the processor time of all threads per frame, decoding
 included, which other work on the machine hardly changes. Given are medians over the repeats, least and largest in
-brackets; a run that broke off counts as failed and in no median.
+brackets; a run that broke off has tracked nothing, and counts in no other median.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-from odometry_peers import MODES, Run
-from odometry_recordings import Recording, open_recording
+from odometry_peers import MODES, ROOM, Run, truth_of
 from orb_vocabulary import default_path
 
 from cv3d.errors import Cv3dError
@@ -40,6 +39,7 @@ from cv3d.evaluation.trajectory.choices import Alignment
 from cv3d.evaluation.trajectory.evaluating import TrajectoryOptions, evaluate_trajectory
 from cv3d.evaluation.trajectory.relative import Delta, parse_delta
 from cv3d.geometry.trajectory import Trajectory
+from cv3d.odometry.sources import open_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("CV3D_DATA") or ROOT.parent / "shared" / "data")
@@ -48,7 +48,7 @@ SEQUENCES = (
     DATA / "vo/kitti_a",
     DATA / "vo/euroc_v101",
     ROOT / "data/samples/rgbd",
-    ROOT / "data/samples/room.mp4",
+    ROOM,
 )
 PACKAGES = ("cv3d", "pyorbslam3", "open3d", "torch", "opencv-python-headless", "numpy")
 HEAD = (
@@ -87,20 +87,24 @@ class Figures:
 class Row:
     """The runs of one method over one sequence in one mode."""
 
-    recording: Recording
+    path: Path
     mode: str
     method: str
+    truth: Trajectory
     figures: list[Figures] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     """How runs broke off."""
 
     def cells(self) -> list[str]:
         """The columns of the table, as HEAD names them."""
-        texts = [_spread([getattr(one, name) for one in self.figures]) for name in Figures.__dataclass_fields__]
+        values = {name: [getattr(one, name) for one in self.figures] for name in Figures.__dataclass_fields__}
+        if self.figures:
+            values["tracked"] += [0.0] * len(self.failures)
+        texts = [_spread(one) for one in values.values()]
         note = ""
         if self.failures:
             note = f"{len(self.failures)} of {len(self.failures) + len(self.figures)} failed: {self.failures[0]}"
-        return [self.recording.path.name, self.mode, self.method, *texts, note]
+        return [self.path.name, self.mode, self.method, *texts, note]
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -112,7 +116,7 @@ def _spread(values: Sequence[float]) -> str:
     return middle if least == most else f"{middle} [{least}, {most}]"
 
 
-def figures_of(run: Run, recording: Recording, mode: str, delta: Delta) -> Figures:
+def figures_of(run: Run, truth: Trajectory, mode: str, delta: Delta) -> Figures:
     """The figures of a run against the truth."""
     nan = float("nan")
     tracked = 100.0 * len(run.times) / run.frames
@@ -120,7 +124,7 @@ def figures_of(run: Run, recording: Recording, mode: str, delta: Delta) -> Figur
     path = Trajectory(np.array(run.times), np.array(run.world_from_cam).reshape(-1, 4, 4))
     options = TrajectoryOptions(Alignment.SIM3 if mode == "mono" else Alignment.SE3, delta=delta)
     try:
-        found = evaluate_trajectory(path, recording.truth, options)
+        found = evaluate_trajectory(path, truth, options)
     except Cv3dError:
         return Figures(tracked, nan, nan, nan, nan, 1e3 / p50, p99, run.cpu_ms)
     rpe = nan if found.rpe is None else 1e3 * found.rpe.rmse
@@ -133,7 +137,7 @@ def run_once(row: Row, seed: int, args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "run.json"
         script = Path(__file__).with_name("odometry_peers.py")
-        command = [sys.executable, str(script), row.method, str(row.recording.path), row.mode, str(output)]
+        command = [sys.executable, str(script), row.method, str(row.path), row.mode, str(output)]
         command += ["--vocabulary", str(args.vocabulary), "--seed", str(seed)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=args.timeout, check=False)
@@ -141,12 +145,11 @@ def run_once(row: Row, seed: int, args: argparse.Namespace) -> None:
             row.failures.append(f"no end after {args.timeout:g} s")
             return
         if done.returncode or not output.exists():
-            last = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
-            how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
-            row.failures.append(f"{how}, {last}")
+            last = (done.stderr.strip() or "no word").splitlines()[-1]
+            row.failures.append(f"signal {-done.returncode}" if done.returncode < 0 else last)
             return
         run = Run(**json.loads(output.read_text()))
-    row.figures.append(figures_of(run, row.recording, row.mode, args.delta))
+    row.figures.append(figures_of(run, row.truth, row.mode, args.delta))
 
 
 def chosen(text: str) -> tuple[Path, str | None]:
@@ -193,9 +196,10 @@ def main() -> None:
     )
     rows: list[Row] = []
     for path, mode in map(chosen, args.sequence or map(str, SEQUENCES)):
-        recording = open_recording(path)
-        for one in recording.modes if mode is None else (mode,):
-            turn = [Row(recording, one, method) for method in args.peers if one in MODES[method]]
+        recording = open_sequence(path)
+        truth = truth_of(path, recording)
+        for one in map(str, recording.sensors) if mode is None else (mode,):
+            turn = [Row(path, one, method, truth) for method in args.peers if one in MODES[method]]
             for seed in range(args.repeats):
                 for row in turn:
                     run_once(row, seed, args)
