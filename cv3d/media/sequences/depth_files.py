@@ -41,7 +41,7 @@ class DepthReader:
         metres = np.multiply(stored, np.float32(self.metres_per_unit), dtype=np.float32)
         if stored.dtype == np.uint16:
             if self.nothing is not None:
-                metres[stored == self.nothing] = 0.0
+                metres[stored == np.uint16(self.nothing)] = 0.0
             return metres
         unmeasured = ~(np.isfinite(stored) & (stored > 0.0))
         if self.nothing is not None:

@@ -18,7 +18,7 @@ from cv3d.media.sequences.picture_files import frames_of_files
 from cv3d.odometry.results import Sensor
 from cv3d.odometry.sources.calibration import Calibration, Size, fitted, read_calibration
 from cv3d.odometry.sources.depth_scale import UNSAID, DecidedDepth, DepthRule, decide_depth
-from cv3d.odometry.sources.request import Request, choose_sensor
+from cv3d.odometry.sources.request import Request, choose_sensor, stereo_or_mono
 from cv3d.odometry.sources.sequence import Sequence
 
 _TRIED = 20
@@ -48,7 +48,8 @@ def assemble(recording: Recording, request: Request) -> Sequence:
 
     Raises:
         UsageError: the sensor asked for is not there.
-        InputError: the calibration is of other pictures, or no depth picture can be read.
+        InputError: the calibration is of other pictures, or does not say how a stereo pair stands that is asked for;
+            or no depth picture can be read.
         PictureError: none of the first pictures can be read.
     """
     moments = recording.moments
@@ -64,6 +65,10 @@ def assemble(recording: Recording, request: Request) -> Sequence:
     if camera is None:
         notes += ("no calibration was found; name one with --camera, or the focal length is estimated",)
     right_camera = right_from_left = None
+    if sensor is Sensor.STEREO:
+        is_placed = found.right_camera is not None and found.right_from_left is not None
+        sensor, said = stereo_or_mono(request, is_placed, recording.name)
+        notes += said
     if sensor is Sensor.STEREO:
         right_camera, said = fitted(found.right_camera, size, "the right camera's calibration")
         right_from_left, notes = found.right_from_left, notes + said

@@ -147,6 +147,12 @@ def _open_below(folder: Path, request: Request) -> Sequence:
     inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     candidates = [path for path in inner if _is_recording(path)]
     if len(candidates) == 1:
+        pictures = pictures_in(candidates[0])
+        has_more = any(path.is_file() and not path.name.startswith(".") for path in folder.iterdir())
+        if pictures and has_more and not any(layout.recognised(candidates[0]) for layout in LAYOUTS.values()):
+            # Pictures in a folder of their own, with times and calibration beside it.
+            notes = (f"recognised by its names: {candidates[0].name}",)
+            return assemble(plain.read(folder, pictures, request, notes=notes), request)
         return _open_folder(candidates[0], request)
     if candidates:
         seen = ", ".join(path.name for path in candidates[:6]) + (", …" if len(candidates) > 6 else "")
@@ -157,9 +163,13 @@ def _open_below(folder: Path, request: Request) -> Sequence:
 
 
 def _is_recording(folder: Path) -> bool:
-    if any(layout.recognised(folder) for layout in LAYOUTS.values()):
-        return True
-    return find_folders(folder) is not None or bool(pictures_in(folder))
+    try:
+        if any(layout.recognised(folder) for layout in LAYOUTS.values()):
+            return True
+        return find_folders(folder) is not None or bool(pictures_in(folder))
+    except InputError:
+        # Of a folder around it nobody said that this one is meant.
+        return False
 
 
 def _open_pictures(place: Path, request: Request) -> Sequence:
@@ -178,14 +188,12 @@ def _open_with_depth(place: Path, depth: Path, request: Request) -> Sequence:
     """Pictures or a video, with depth pictures that the user names."""
     if place.suffix.lower() in VIDEO_SUFFIXES and place.is_file():
         return open_video_file(place, request, depth)
-    folder, pictures = place, _pictures_of(place)
-    files = depths_in(depth)
+    pictures, files = _pictures_of(place), depths_in(depth)
     if not files:
         raise InputError(f"{depth}: holds no depth pictures")
     # With depth in the same folder, its files are not the colour pictures.
     pictures = [path for path in pictures if path not in set(files)] or pictures
-    if not place.is_dir():
-        folder = pictures[0].parent
+    folder = _around(place if place.is_dir() else pictures[0].parent, depth)
     return assemble(plain.read(folder, pictures, request, depth=files), request)
 
 
@@ -198,9 +206,15 @@ def _open_stereo(place: Path, stereo: tuple[PathLike, PathLike], depth: PathLike
             raise UsageError("a stereo pair is two videos or two folders of pictures, and of videos without depth")
         return open_stereo_videos(left, right, request)
     files = depths_in(_below(depth, place)) if depth is not None else []
-    folder = place if place.is_dir() else left.parent
     pictures = _pictures_of(left)
+    folder = place if place.is_dir() and place != left else _around(pictures[0].parent, right)
     return assemble(plain.read(folder, pictures, request, right=_pictures_of(right), depth=files), request)
+
+
+def _around(pictures: Path, other: Path) -> Path:
+    """Where calibration and times are looked for: beside the two folders where they lie in one, else in the first."""
+    parents = [path.resolve().parent for path in (pictures, other)]
+    return pictures.parent if parents[0] == parents[1] else pictures
 
 
 def _pictures_of(place: Path) -> list[Path]:

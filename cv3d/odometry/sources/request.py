@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cv3d.errors import UsageError
+from cv3d.errors import InputError, UsageError
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.cameras.rig import Rig
 from cv3d.odometry.results import Sensor
@@ -25,6 +25,20 @@ class Request:
     """Metres per stored unit of depth, in place of what the layout says."""
     fps: float | None = None
     """Of pictures that bring no time stamps."""
+
+
+def stereo_or_mono(request: Request, is_placed: bool, name: str) -> tuple[Sensor, tuple[str, ...]]:
+    """Stereo where it is known how the cameras stand to each other, else mono, and what to note.
+
+    Raises:
+        InputError: stereo is asked for, and it is not known.
+    """
+    if is_placed:
+        return Sensor.STEREO, ()
+    reason = "nothing says in metres how its two cameras stand to each other; name a rig with --camera"
+    if request.sensor is Sensor.STEREO:
+        raise InputError(f"{name}: {reason}")
+    return Sensor.MONO, (f"read as mono: {reason}",)
 
 
 def choose_sensor(request: Request, offered: tuple[Sensor, ...], name: str) -> Sensor:

@@ -20,7 +20,7 @@ from cv3d.odometry.sources.camera_files import calibration_beside
 from cv3d.odometry.sources.depth_scale import UNSAID, DepthRule, decide_depth
 from cv3d.odometry.sources.finding import depths_in
 from cv3d.odometry.sources.pairing import numbers_of
-from cv3d.odometry.sources.request import Request, choose_sensor
+from cv3d.odometry.sources.request import Request, choose_sensor, stereo_or_mono
 from cv3d.odometry.sources.sequence import Sequence
 
 _QUARTER_TURNS = (90, 270)
@@ -145,6 +145,11 @@ def open_stereo_videos(left: Path, right: Path, request: Request) -> Sequence:
     found = calibration_for(request, _uncalibrated, size)
     camera, said = fitted(found.camera, size, "the calibration")
     right_camera, also_said = fitted(found.right_camera, size, "the right camera's calibration")
+    notes = (*found.notes, *said, *also_said)
+    if sensor is Sensor.STEREO:
+        is_placed = right_camera is not None and found.right_from_left is not None
+        sensor, said = stereo_or_mono(request, is_placed, left.name)
+        notes += said
     is_stereo = sensor is Sensor.STEREO
     return Sequence(
         name=left.name,
@@ -156,7 +161,7 @@ def open_stereo_videos(left: Path, right: Path, request: Request) -> Sequence:
         right_from_left=found.right_from_left if is_stereo else None,
         frame_count=info.frame_count,
         fps=info.fps,
-        notes=(*found.notes, *said, *also_said),
+        notes=notes,
         inputs=(left, right, *found.files),
         _produce=partial(_pairs, left, right) if is_stereo else partial(frames_of_video, left),
     )

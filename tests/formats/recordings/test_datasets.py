@@ -122,7 +122,19 @@ def test_seven_scenes_frames(tmp_path: Path) -> None:
     assert first.depth is not None
     assert (second.depth, first.pose) == (None, None)
     assert second.pose is not None
-    assert seven_scenes.published_camera(320, 240).params[0] == 292.5
+    half = seven_scenes.published_camera(320, 240)
+    assert half is not None
+    assert half.params[0] == 292.5
+    assert seven_scenes.published_camera(1296, 968) is None
+    (tmp_path / "info.txt").write_text(
+        "m_colorWidth = 640\nm_calibrationColorIntrinsic = 583 0 320 0 0 584 240 0 0 0 1 0 0 0 0 1\n"
+    )
+    found = seven_scenes.info_camera(tmp_path, 640, 480)
+    assert found is not None
+    assert found[0].params == (583.0, 584.0, 320.0, 240.0)
+    (tmp_path / "info.txt").write_text("m_calibrationColorIntrinsic = 583\n")
+    with pytest.raises(FormatError, match="m_calibrationColorIntrinsic of 16 numbers"):
+        seven_scenes.info_camera(tmp_path, 640, 480)
 
 
 def test_stray_scanner_tables(tmp_path: Path) -> None:

@@ -201,8 +201,8 @@ def make_stereo(folder: Path) -> list[float]:
     for index in range(COUNT):
         put_gray(folder / f"left/{index:04d}.png", index)
         put_gray(folder / f"right/{index:04d}.png", index, 3)
-    for name, text in (("poses", tum_lines([index / 30.0 for index in range(COUNT)])), ("K", "60 61 31.5 23.5")):
-        (folder / f"{name}.txt").write_text(text)
+    (folder / "poses.txt").write_text(tum_lines([index / 30.0 for index in range(COUNT)]))
+    (folder / "calib.txt").write_text("60 0 31.5 0 0 61 23.5 0 0 0 1 0\n60 0 31.5 -6 0 61 23.5 0 0 0 1 0\n")
     return [index / 30.0 for index in range(COUNT)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from cv3d.odometry.sources import open_sequence
 
 WIDTH, HEIGHT = 64, 48
 CAMERA = Camera("pinhole", WIDTH, HEIGHT, (60.0, 61.0, 31.5, 23.5))
+RIGHT_FROM_LEFT = np.array([[1.0, 0.0, 0.0, -0.1], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+RIG = Rig((RigCamera("a", CAMERA, np.eye(4)), RigCamera("b", CAMERA, RIGHT_FROM_LEFT)))
 
 
 def put(folder: Path, *names: str, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
@@ -85,8 +88,9 @@ def test_odd_stamps_are_kept_and_told(tmp_path: Path) -> None:
 
 def test_pictures_of_two_cameras_in_one_folder(tmp_path: Path) -> None:
     put(tmp_path / "stereo", "left01.png", "left02.png", "right01.png", "right02.png")
-    stereo = open_sequence(tmp_path / "stereo")
+    stereo = open_sequence(tmp_path / "stereo", camera=RIG)
     assert stereo.sensor is Sensor.STEREO
+    assert all(frame.right_gray is not None for frame in stereo.frames())
     assert [frame.name for frame in stereo.frames()] == ["left01.png", "left02.png"]
     put(tmp_path / "rgbd", "0001_rgb.png", "0002_rgb.png")
     put_depth(tmp_path / "rgbd", "0001_depth.png", "0002_depth.png")
@@ -122,13 +126,38 @@ def test_options_name_what_lies_elsewhere(tmp_path: Path) -> None:
     frame = next(rgbd.frames())
     assert frame.depth is not None
     assert frame.depth[3, 3] == pytest.approx(3.0)
-    right_from_left = np.eye(4)
-    right_from_left[0, 3] = -0.1
-    rig = Rig((RigCamera("a", CAMERA, np.eye(4)), RigCamera("b", CAMERA, right_from_left)))
-    stereo = open_sequence(tmp_path / "clip", stereo=(tmp_path / "clip", tmp_path / "other"), camera=rig)
+    stereo = open_sequence(tmp_path / "clip", stereo=(tmp_path / "clip", tmp_path / "other"), camera=RIG)
     assert (stereo.sensor, stereo.right_camera) == (Sensor.STEREO, CAMERA)
-    np.testing.assert_array_equal(stereo.right_from_left, right_from_left)
+    np.testing.assert_array_equal(stereo.right_from_left, RIGHT_FROM_LEFT)
     assert all(frame.right_gray is not None for frame in stereo.frames())
+
+
+def test_a_pair_that_nobody_placed_is_read_as_mono(tmp_path: Path) -> None:
+    put(tmp_path / "left", "1.png", "2.png")
+    put(tmp_path / "right", "1.png", "2.png")
+    for camera in (None, CAMERA, Rig((RigCamera("a", CAMERA), RigCamera("b", CAMERA)))):
+        sequence = open_sequence(tmp_path, camera=camera)
+        assert (sequence.sensor, sequence.sensors) == (Sensor.MONO, (Sensor.MONO, Sensor.STEREO))
+        assert said(sequence.notes, "read as mono: nothing says in metres how its two cameras stand")
+        assert len(sequence.inputs) == 2
+        with pytest.raises(InputError, match="name a rig with --camera"):
+            open_sequence(tmp_path, camera=camera, sensor="stereo")
+    clips = (put_video(tmp_path / "l.mp4", 3), put_video(tmp_path / "r.mp4", 3))
+    assert open_sequence(clips[0], stereo=clips).sensor is Sensor.MONO
+
+
+def test_what_lies_beside_folders_that_are_named(tmp_path: Path) -> None:
+    put(tmp_path / "shots", "1.png", "2.png")
+    put_depth(tmp_path / "range", "1.png", "2.png")
+    (tmp_path / "K.txt").write_text("60 0 31.5\n0 61 23.5\n0 0 1")
+    (tmp_path / "times.txt").write_text("4.0\n4.5\n")
+    assert open_sequence(tmp_path / "shots").camera is None
+    with_depth = open_sequence(tmp_path / "shots", depth=tmp_path / "range")
+    shutil.rmtree(tmp_path / "range")
+    for sequence in (with_depth, open_sequence(tmp_path)):
+        assert sequence.camera == CAMERA
+        with open_sequence(tmp_path).frames() as stream:
+            assert [frame.time for frame in stream] == [4.0, 4.5]
 
 
 @pytest.mark.parametrize(("stored", "scale"), [(1500, 0.001), (60000, 0.0002), (60, 0.01)])
@@ -201,7 +230,7 @@ def test_a_video_alone_with_depth_and_in_a_pair(tmp_path: Path) -> None:
         frames = list(rgbd.frames())
         depths = [frame.depth for frame in frames]
         assert [None if one is None else round(1000 * float(one[0, 0])) for one in depths] == [1500, 1501, 1502, 1503]
-    pair = open_sequence(clip, stereo=(clip, put_video(tmp_path / "right.mp4", 4, 2)))
+    pair = open_sequence(clip, stereo=(clip, put_video(tmp_path / "right.mp4", 4, 2)), camera=RIG)
     assert pair.sensor is Sensor.STEREO
     assert all(frame.right_gray is not None for frame in pair.frames())
     with pytest.raises(InputError, match="2 videos"):

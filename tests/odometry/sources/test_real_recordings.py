@@ -93,4 +93,4 @@ def test_the_rendered_recording(project_root: Path) -> None:
     walk = read_trajectory(project_root / "data" / "samples" / "room_trajectory.tum")
     np.testing.assert_allclose(truth.positions, walk.positions[::3][:30], atol=1e-6)
     stereo = open_sequence(project_root / "data" / "samples" / "stereo")
-    assert (stereo.sensor, stereo.frame_count) == (Sensor.STEREO, 10)
+    assert (stereo.sensors, stereo.frame_count) == ((Sensor.MONO, Sensor.STEREO), 10)

@@ -13,7 +13,7 @@ from cv3d.odometry.sources.request import ASSUMED_FPS, Request
 # fmt: off
 _FILES = (
     "times.txt", "timestamps.txt", "timestamp.txt", "time.txt", "stamps.txt", "times.csv", "timestamps.csv",
-    "associations.txt", "rgb.txt", "images.txt", "data.csv",
+    "associations.txt", "rgb.txt", "data.csv",
 )
 # fmt: on
 _SPARSE = 10

@@ -54,11 +54,19 @@ def _calibration(folder: Path, size: Size) -> Calibration:
     for place in (folder, folder.resolve().parent):
         if (place / seven_scenes.INTRINSICS_FILE).is_file():
             return read_calibration(place / seven_scenes.INTRINSICS_FILE, size)
+    for place in (folder, folder.resolve().parent):
+        found = seven_scenes.info_camera(place, *size)
+        if found is not None:
+            return Calibration(found[0], notes=(f"calibration: {found[1].name}",), files=(found[1],))
     beside = calibration_beside(folder, size)
     if beside is not None and beside.camera is not None:
         return beside
+    said = () if beside is None else beside.notes
+    published = seven_scenes.published_camera(*size)
+    if published is None:
+        return Calibration(notes=said)
     note = "calibration: what 7-Scenes' page gives for the depth camera, 585 pixels, for want of a better one"
-    return Calibration(seven_scenes.published_camera(*size), notes=(note,))
+    return Calibration(published, notes=(*said, note))
 
 
 def _truth(posed: list[tuple[float, Path]]) -> Trajectory:
