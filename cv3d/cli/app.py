@@ -52,12 +52,14 @@ COMMANDS: dict[str, Verb | Group] = {
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
     "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points through clips."),
+    "view": Verb("cv3d.cli.view:view", "See meshes, clouds, trajectories and cameras in space."),
     "odometry": Verb("cv3d.cli.odometry:odometry", "Follow a moving camera: a pose for every frame of a recording."),
     "evaluate": Group(
         "Measure results against ground truth.",
         {
             "matches": Verb("cv3d.cli.evaluate_matches:matches", "Measure an extractor and a matcher on known pairs."),
             "trajectory": Verb("cv3d.cli.evaluate_trajectory:trajectory", "Compare a trajectory with the true one."),
+            "surface": Verb("cv3d.cli.evaluate_surface:surface", "Compare a mesh with the true surface."),
         },
     ),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has, what it lacks, and how to get it."),

@@ -104,6 +104,7 @@ def evaluate_surface(
     forth = tree.nearest(own.points)
     progress.advance("distances", len(own.points))
     back = TriangleTree(mesh).nearest(compared.points)
+    progress.advance("distances", len(compared.points))
     progress.finish("distances")
     scores = tuple(
         Score(t, float((forth.distances <= t).mean()), float((back.distances <= t).mean()))

@@ -5,6 +5,6 @@ see :class:`Up`.
 """
 
 from cv3d.formats.meshes.files import MESH_SUFFIXES, read_mesh, write_mesh
-from cv3d.formats.meshes.up import Up
+from cv3d.formats.meshes.up import Up, up_of_cameras
 
-__all__ = ["MESH_SUFFIXES", "Up", "read_mesh", "write_mesh"]
+__all__ = ["MESH_SUFFIXES", "Up", "read_mesh", "up_of_cameras", "write_mesh"]
