@@ -18,11 +18,14 @@ from cv3d.fusion.block_store import BlockStore
 from cv3d.fusion.carving import carve, nearest_depths
 from cv3d.fusion.consistency import consistent_depth
 from cv3d.fusion.engines import Batch, engine_for
+from cv3d.fusion.extracting import extract
 from cv3d.fusion.frames import DepthFrame
-from cv3d.fusion.layout import SIDE, pack_keys, unpack_keys
+from cv3d.fusion.fused_engine import Workers
+from cv3d.fusion.layout import MAX_COUNT, SIDE, pack_keys, unpack_keys
 from cv3d.fusion.motions import anchor_of, cam_from_anchor
 from cv3d.fusion.options import GridOptions
 from cv3d.geometry.cameras import Camera
+from cv3d.geometry.mesh import Mesh
 
 TRUNCATION_VOXELS = 4.0
 """Truncation distance where none is asked for, voxels."""
@@ -192,6 +195,29 @@ class VoxelGrid:
         moved = frame.moved(cam_from_world)
         self._change([frame], -1)
         return self._change([moved], 1)[0]
+
+    def extract_mesh(self, min_observations: int = 2) -> Mesh:
+        """The surface: marching cubes with normals, and colours where the frames had them.
+
+        Vertices come in the order of their place, so the same voxels give the same mesh, whatever order they came in.
+
+        Args:
+            min_observations: frames whose surface has to have been near a voxel; more: fewer spurious triangles.
+
+        Raises:
+            UsageError: less than one observation is asked for.
+        """
+        return self._extract(min_observations, True)
+
+    def extract_points(self, min_observations: int = 2) -> Mesh:
+        """The vertices of :meth:`extract_mesh` without triangles."""
+        return self._extract(min_observations, False)
+
+    def _extract(self, least: int, has_triangles: bool) -> Mesh:
+        if not 1 <= least <= MAX_COUNT // 2:
+            raise UsageError(f"min_observations lies between 1 and {MAX_COUNT // 2}, not {least}")
+        store = self._store or BlockStore(self.compute.device, False, None, None)
+        return extract(store, self.voxel_m, least, Workers(self.options.threads), has_triangles)
 
     def _change(self, frames: Sequence[DepthFrame], sign: int) -> list[Integrated]:
         if not frames:

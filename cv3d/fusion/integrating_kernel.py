@@ -174,7 +174,7 @@ def add_distances(
     for i in range(VOXELS):
         far, quality, gradients = whole[_FAR + i], whole[_QUALITY + i], whole[_GRADIENTS + i]
         change = np.float32(gradients >> _16) * scratch[_ACROSS + i]
-        change += np.float32((gradients << _16) >> _16) * scratch[_DOWN + i]
+        change += np.float32(np.int32(gradients << _16) >> _16) * scratch[_DOWN + i]
         behind = np.float32(far) * _METRES - scratch[_AHEAD + i] + _GRADIENT * change
         distance = behind * (np.float32(quality & _LOW) * _SLOPE)
         counts = (far > 0) & (distance > -truncation)
