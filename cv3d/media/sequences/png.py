@@ -13,6 +13,8 @@ from cv3d.errors import PictureError
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _RGB = 0, 2
+_UNUSUAL = frozenset([b"tRNS", b"eXIf", b"iCCP", b"acTL"])
+"""Transparency, rotation, a colour profile (of which libpng complains to the terminal), animation."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class PngStructure:
     bits: int
     """Bits per sample, 1 to 16."""
     is_plain: bool
-    """Whether it is grey or RGB without transparency, palette or rotation: as a camera's pictures are."""
+    """Whether it is grey or RGB without transparency, palette, profile or rotation: as a camera's pictures are."""
 
 
 def is_png(content: bytes) -> bool:
@@ -54,7 +56,7 @@ def png_structure(content: bytes, name: str) -> PngStructure:
         if kind == b"IHDR" and length >= 13:
             bits, colour_type = content[position + 16], content[position + 17]
         if kind == b"IEND":
-            plain = colour_type in (_GRAY, _RGB) and bits >= 8 and not kinds & {b"tRNS", b"eXIf"}
+            plain = colour_type in (_GRAY, _RGB) and bits >= 8 and not kinds & _UNUSUAL
             return PngStructure(bits, plain)
         kinds.add(kind)
         position = end + 4

@@ -300,6 +300,19 @@ def test_stereo_pairs_know_how_they_stand(tmp_path: Path) -> None:
     np.testing.assert_allclose(baseline(open_sequence(tmp_path / "euroc")), (-0.11, 0.0, 0.0), atol=1e-9)
 
 
+def test_one_camera_of_euroc_s_alone(tmp_path: Path) -> None:
+    times = make_euroc(tmp_path)
+    for place in (tmp_path / "mav0", tmp_path / "mav0" / "cam1"):
+        sequence = open_sequence(place, sensor="mono")
+        assert sequence.kind == "euroc"
+        np.testing.assert_allclose([frame.time for frame in sequence.frames()], times, atol=1e-6)
+    assert sequence.sensors == (Sensor.MONO,)
+    # The right camera's path is the left one's, a baseline to the right of it.
+    assert sequence.truth is not None
+    right_from_left = sequence.truth.positions - poses()[:, :3, 3]
+    np.testing.assert_allclose(right_from_left, 0.11 * poses()[:, :3, 0], atol=1e-6)
+
+
 def test_depth_of_another_size_has_its_own_camera(tmp_path: Path) -> None:
     for name, make in (("scannet", make_scannet), ("stray", make_stray), ("record3d", make_record3d)):
         make(tmp_path / name)

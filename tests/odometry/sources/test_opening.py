@@ -324,3 +324,25 @@ def test_options_that_cannot_be_met(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not one of 2 depth pictures looked at can be read: .*0 bytes"):
         open_sequence(tmp_path)
     assert open_sequence(tmp_path, sensor="mono").sensor is Sensor.MONO
+
+
+def test_a_live_camera_takes_its_size_from_a_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Capture:
+        is_released = False
+
+        def read(self) -> tuple[bool, np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None]:
+            return True, np.zeros((HEIGHT // 2, WIDTH // 2, 3), np.uint8)
+
+        def release(self) -> None:
+            self.is_released = True
+
+    capture = Capture()
+    monkeypatch.setattr("cv3d.odometry.sources.live.open_camera", lambda device: capture)
+    sequence = open_sequence("camera:3", camera=CAMERA)
+    assert capture.is_released
+    assert (sequence.is_live, sequence.frame_count, sequence.inputs) == (True, None, ())
+    assert sequence.camera is not None
+    assert (sequence.camera.width, sequence.camera.height) == (WIDTH // 2, HEIGHT // 2)
+    monkeypatch.setattr(capture, "read", lambda: (False, None))
+    with pytest.raises(InputError, match="camera:3: gives no picture"):
+        open_sequence("camera:3")

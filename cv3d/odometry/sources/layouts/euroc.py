@@ -19,9 +19,8 @@ _PAIRED_WITHIN_S = 0.003
 
 
 def recognised(folder: Path) -> bool:
-    """Whether a folder, or its mav0, is of this layout."""
-    camera = _root(folder) / "cam0"
-    return (camera / "data.csv").is_file() or ((camera / "sensor.yaml").is_file() and (camera / "data").is_dir())
+    """Whether a folder, its mav0, or a camera's folder alone is of this layout."""
+    return _is_camera(_left(folder))
 
 
 def read(folder: Path, request: Request) -> Recording:
@@ -31,43 +30,50 @@ def read(folder: Path, request: Request) -> Recording:
         FormatError: a list is not what it should be.
         InputError: there are no pictures.
     """
-    root = _root(folder)
-    lefts = euroc.read_pictures(root / "cam0")
+    left_folder = _left(folder)
+    root, right_folder = left_folder.parent, left_folder.with_name("cam1")
+    lefts = euroc.read_pictures(left_folder)
     notes: tuple[str, ...] = ("recognised as a recording of EuRoC's layout",)
     rights: list[Path | None] = [None] * len(lefts)
-    if (root / "cam1").is_dir():
-        others = euroc.read_pictures(root / "cam1")
+    if left_folder != folder and right_folder.is_dir():
+        others = euroc.read_pictures(right_folder)
         rights = pair_stamped(lefts, others, _PAIRED_WITHIN_S)
         notes += note_of_missing(rights, len(others) - len({*rights} - {None}), "right picture")
     truth = root / euroc.TRUTH_FILE
-    left = euroc.read_camera(root / "cam0")
+    left = euroc.read_camera(left_folder)
     body_from_cam = None if left is None else left[1]
     if truth.is_file() and body_from_cam is None:
         notes += ("its ground truth is of the body, and nothing says how the camera stands on it (T_BS): left out",)
     has_truth = truth.is_file() and body_from_cam is not None
-    sensors = [root / name / "sensor.yaml" for name in ("cam0", "cam1")]
-    lists = [root / name / "data.csv" for name in ("cam0", "cam1")]
+    tables = [place / name for place in (left_folder, right_folder) for name in ("data.csv", "sensor.yaml")]
     return Recording(
         "euroc",
         folder.resolve().name if folder.name != "mav0" else folder.resolve().parent.name,
         tuple(FrameFiles(one.time, one.file, right) for one, right in zip(lefts, rights, strict=True)),
-        partial(_calibration, root),
+        partial(_calibration, left_folder, right_folder),
         read_truth=partial(euroc.read_truth, truth, _array(body_from_cam)) if has_truth else None,
         notes=notes,
-        inputs=tuple(path for path in (*lists, *sensors, truth) if path.is_file()),
+        inputs=tuple(path for path in (*tables, truth) if path.is_file()),
     )
 
 
-def _root(folder: Path) -> Path:
-    return folder / "mav0" if (folder / "mav0").is_dir() else folder
+def _left(folder: Path) -> Path:
+    """The folder of the left, or only, camera."""
+    places = (folder / "mav0" / "cam0", folder / "cam0", folder)
+    return next((place for place in places if _is_camera(place)), folder / "cam0")
+
+
+def _is_camera(folder: Path) -> bool:
+    is_listed = (folder / "data.csv").is_file() or (folder / "sensor.yaml").is_file()
+    return is_listed and (folder / "data").is_dir()
 
 
 def _array(pose: euroc.Floats | None) -> euroc.Floats:
     return np.eye(4) if pose is None else pose
 
 
-def _calibration(root: Path, size: Size) -> Calibration:
-    left, right = euroc.read_camera(root / "cam0"), euroc.read_camera(root / "cam1")
+def _calibration(left_folder: Path, right_folder: Path, size: Size) -> Calibration:
+    left, right = euroc.read_camera(left_folder), euroc.read_camera(right_folder)
     if left is None:
         return Calibration()
     camera, body_from_left = left
