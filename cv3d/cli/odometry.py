@@ -171,7 +171,6 @@ def _into_folder(
 
 def _into_file(run: Run, source: str, path: Path, form: str, options: dict[str, Any], *, rerun: bool) -> dict[str, Any]:
     """Do it, write the path alone, print the result."""
-    from cv3d.formats.json_text import jsonable
     from cv3d.reporting.odometry_files import write_path
     from cv3d.reporting.odometry_summary import describe_odometry, odometry_result
     from cv3d.reporting.odometry_truth import compare_with_truth
@@ -181,9 +180,7 @@ def _into_file(run: Run, source: str, path: Path, form: str, options: dict[str, 
     result = _follow(run, source, options, rerun=rerun)
     if result.largest_segment is not None:
         write_path(result, path, form)
-    content = jsonable(odometry_result(result, compare_with_truth(result)))
-    if not isinstance(content, dict):
-        raise TypeError("a result is an object")
+    content = odometry_result(result, compare_with_truth(result))
     where = str(path) if content["tracked_frames"] else ""
     run.emit(content, lambda: describe_odometry(content, where, []))
     return content

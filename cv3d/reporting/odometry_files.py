@@ -17,7 +17,7 @@ import numpy as np
 from cv3d.errors import FormatError, UsageError
 from cv3d.formats import cv3d_camera
 from cv3d.formats.atomic import atomic_write_text
-from cv3d.formats.json_text import jsonable, to_json
+from cv3d.formats.json_text import to_json
 from cv3d.formats.ply import write_ply
 from cv3d.formats.trajectories import write_trajectory
 from cv3d.geometry.mesh import Mesh
@@ -100,11 +100,8 @@ def write_odometry(
     content |= {"files": [*files, CAMERA_FILE, FRAMES_FILE, REPORT_FILE, RESULT_FILE], "run_digest": digest}
     for name in stale - set(content["files"]):
         (out / name).unlink(missing_ok=True)
-    plain = jsonable(content)
-    if not isinstance(plain, dict):
-        raise TypeError("a result is an object")
-    atomic_write_text(out / RESULT_FILE, to_json(plain, indent=2) + "\n")
-    return plain
+    atomic_write_text(out / RESULT_FILE, to_json(content, indent=2) + "\n")
+    return content
 
 
 def frames_table(result: OdometryResult) -> str:

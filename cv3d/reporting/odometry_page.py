@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from cv3d.odometry.results import OdometryResult, State
 from cv3d.reporting.odometry_drawings import segment_drawings
 from cv3d.reporting.odometry_summary import headline, speed_words, state_counts, truth_words
 from cv3d.reporting.odometry_truth import TruthComparison
-from cv3d.reporting.page import Html, figure, joined, number, page, percent, section, table, tag
+from cv3d.reporting.page import Html, figure, joined, number, page, section, table, tag
 from cv3d.reporting.path_figures import key, three_sides
 from cv3d.reporting.path_view import ViewedSegment, view_element, view_scripts
 from cv3d.reporting.report_parts import small_note, tile
@@ -33,6 +34,7 @@ _MOST_SEGMENTS = 6
 """Segments drawn; a recording in more of them has no path worth looking at."""
 _MOST_LOOPS = 100
 _TRACKED_WELL, _TRACKED_USABLY = 0.95, 0.5
+_PARALLAX_COLOUR = "#9a5bd8"
 _TIMING_ROOM = 1.6
 """How far above the 99th percentile a drawing of times reaches."""
 
@@ -90,19 +92,26 @@ def _tiles(content: Mapping[str, Any]) -> list[Html]:
     source = content["intrinsics"] + (f", ± {number(sigma, 2)} px" if sigma is not None else "")
     tiles = [
         tile(
-            "Tracked", percent(content["tracked_fraction"]), f"{content['tracked_frames']:,} of {content['frames']:,}"
+            "Tracked",
+            f"{number(100.0 * content['tracked_fraction'])} %",
+            f"{content['tracked_frames']:,} of {content['frames']:,}",
         ),
         tile("Segments", f"{content['segments']}", "connected stretches of tracking"),
         tile("Path", _length(content), f"scale {content['scale']}"),
         tile("Key frames", f"{content['keyframes']:,}", f"{content['points']:,} points"),
         tile("Loops", f"{content['loops']}", "closed"),
-        tile("Speed", f"{number(content['fps'])} frames/s", real_time),
+        tile("Speed", f"{_figure(content['fps'])} frames/s", real_time),
         tile("Focal length", f"{focal:.1f} px", source),
     ]
     if truth is not None and "problem" not in truth:
         share = truth["ate"]["percent"]
-        tiles.append(tile("Error", f"{number(truth['ate']['rmse_m'])} m", f"{number(share, 2)} % of the path, RMS"))
+        tiles.append(tile("Error", f"{number(truth['ate']['rmse_m'])} m", f"{_figure(share, 2)} % of the path, RMS"))
     return tiles
+
+
+def _figure(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash where it is not known."""
+    return number(math.nan if value is None else value, digits)
 
 
 def _length(content: Mapping[str, Any]) -> str:
@@ -185,22 +194,18 @@ def _signal_section(result: OdometryResult) -> Html:
     top = max(_TIMING_ROOM * timing.p99, 1e-3)
     times, above = dots_over_time(timeline, spent, is_key, levels, top, "Time spent on every frame")
     more = f" {above} frames took longer than is drawn, up to {number(float(spent.max()))} ms." if above else ""
-    gap = "Between the rays to the points followed, from here and from the last key frame."
     cards = [
         figure(
             line_over_time(timeline, inliers, "inliers", "Inliers of every frame"),
             "Inliers",
             "Mapped points that the pose of a frame agrees with.",
-        ),
-        figure(
-            line_over_time(
-                timeline, parallax, "parallax, degrees", "Parallax of every frame", STATE_COLOURS[State.BLUR]
-            ),
-            "Parallax",
-            gap,
-        ),
-        figure(times, "Time per frame", f"Decoding not included. Key frames stand out in colour.{more}"),
+        )
     ]
+    if np.isfinite(parallax).any():
+        drawn = line_over_time(timeline, parallax, "parallax, degrees", "Parallax of every frame", _PARALLAX_COLOUR)
+        reading = "Between the rays to the points followed, from here and from the last key frame."
+        cards.append(figure(drawn, "Parallax", reading))
+    cards.append(figure(times, "Time per frame", f"Decoding not included. Key frames stand out in colour.{more}"))
     return section("signals", "Tracking and timing", tag("div", *cards, class_="pair"))
 
 
@@ -240,7 +245,7 @@ def _fact_section(content: Mapping[str, Any]) -> Html:
         rows.append(("truth", truth_words(content["truth"])))
     if content["interrupted"]:
         rows.append(("interrupted", "the run ended before the recording did"))
-    return section("facts", "Facts", table(["", ""], [("", [tag("b", name), words]) for name, words in rows]))
+    return section("facts", "Facts", table(["fact", "value"], [("", [tag("b", name), words]) for name, words in rows]))
 
 
 def _footer(content: Mapping[str, Any]) -> Html:

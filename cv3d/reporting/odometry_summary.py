@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cv3d.formats.json_text import jsonable
 from cv3d.odometry.results import FrameResult, OdometryResult, Sensor, State
 from cv3d.reporting.odometry_truth import TruthComparison
 from cv3d.reporting.text_lines import labelled, shortened, wrapped
@@ -53,7 +54,7 @@ def state_counts(result: OdometryResult) -> tuple[StateCount, ...]:
 
 
 def odometry_result(result: OdometryResult, truth: TruthComparison | None) -> dict[str, Any]:
-    """The object that `--json` prints.
+    """The object that `--json` prints, with None for figures that are not known.
 
     Args:
         result: the path.
@@ -61,7 +62,7 @@ def odometry_result(result: OdometryResult, truth: TruthComparison | None) -> di
     """
     states = state_counts(result)
     trajectory = result.trajectory
-    return {
+    content = {
         "schema": SCHEMA,
         "source": result.source,
         "sensor": result.sensor,
@@ -108,6 +109,10 @@ def odometry_result(result: OdometryResult, truth: TruthComparison | None) -> di
         "interrupted": result.interrupted,
         "seed": result.seed,
     }
+    plain = jsonable(content)
+    if not isinstance(plain, dict):
+        raise TypeError("a result is an object")
+    return plain
 
 
 def measures(content: Mapping[str, Any]) -> dict[str, float | None]:
@@ -132,7 +137,7 @@ def describe_odometry(content: Mapping[str, Any], out: str, files: Sequence[str]
     lines = [*wrapped(headline(content)), ""]
     lines += labelled("sensor", f"{SENSOR_WORDS[Sensor(content['sensor'])]}, {_scale_words(content)}")
     lines += labelled("camera", _camera_words(content))
-    lines += labelled("key frames", f"{content['keyframes']:,}, which see {content['points']:,} points")
+    lines += labelled("key frames", f"{content['keyframes']:,}, in a map of {content['points']:,} points")
     sizes = content["segment_sizes"]
     if len(sizes) > 1:
         more = f" and {len(sizes) - _MOST_SEGMENTS} more" if len(sizes) > _MOST_SEGMENTS else ""

@@ -72,6 +72,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mono": {"sensor": Sensor.MONO, "estimated": True, "truth": False, "is_timed": False},
     "nothing": {"tracked": False, "interrupted": True},
     "one frame": {"frames": 1, "troubles": False},
+    "no frame": {"frames": 0, "tracked": False, "interrupted": True},
     "long": {"frames": 12_000, "truth": False},
 }
 
