@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cv3d.errors import UsageError
 from cv3d.fusion.block_index import BlockIndex
 from cv3d.fusion.integration import VoxelTensors
-from cv3d.fusion.layout import Fields, bytes_per_block, pack_keys
+from cv3d.fusion.layout import MAX_FREE, Fields, bytes_per_block, pack_keys
 from cv3d.fusion.spilling import SpillFile
 
 Numbers = NDArray[np.int32]
@@ -119,6 +119,22 @@ class BlockStore:
                 self._put(places[~is_new], self._spill.read(missing[~is_new]))
             self._rows[missing] = places
         return self._rows[numbers].astype(np.int64)
+
+    def number(self, blocks: NDArray[np.int32]) -> Numbers:
+        """The numbers of blocks (n, 3), each once, after adding those that are not there."""
+        keys = pack_keys(blocks)
+        is_new = self.index.numbers(keys) < 0
+        if is_new.any():
+            self.add(blocks[is_new])
+        return self.index.numbers(keys)
+
+    def put(self, numbers: Numbers, values: Fields) -> None:
+        """Replace the voxels of blocks."""
+        self._put(self.rows(numbers), values)
+
+    def add_free(self, numbers: Numbers, free: NDArray[np.int32]) -> None:
+        """Add to the free weight of blocks."""
+        self._free[numbers] = np.minimum(self._free[numbers] + free, MAX_FREE)
 
     def gather(self, numbers: Numbers) -> Fields:
         """A copy of the voxels of blocks, wherever they are, on the host."""

@@ -35,10 +35,19 @@ class Batch(Protocol):
         rows: NDArray[np.int64],
         blocks: NDArray[np.int32],
         frames: NDArray[np.uint32],
-        anchor: NDArray[np.int32],
+        anchors: Sequence[NDArray[np.int32]],
         sign: int,
     ) -> None:
-        """Add the frames to blocks at some rows, those whose bit k is set in `frames` to frame k, or take them away."""
+        """Add the frames to blocks, or take them away.
+
+        Args:
+            store: holds the voxels.
+            rows: (n,) where the blocks lie in memory.
+            blocks: (n, 3) their coordinates.
+            frames: (n,) bit k: frame k is added.
+            anchors: (3,) by frame: the block that it is placed from.
+            sign: 1 or -1.
+        """
         ...
 
 

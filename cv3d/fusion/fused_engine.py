@@ -129,13 +129,18 @@ class FusedBatch:
         rows: NDArray[np.int64],
         blocks: NDArray[np.int32],
         frames: NDArray[np.uint32],
-        anchor: NDArray[np.int32],
+        anchors: Sequence[NDArray[np.int32]],
         sign: int,
     ) -> None:
         """Add the frames to blocks, or take them away."""
         engine, fields = self._engine, store.fields
-        motions = np.stack([cam_from_anchor(one.cam_from_world, anchor, engine.voxel_m) for one in self._frames])
-        local = blocks - anchor
+        motions = np.stack(
+            [
+                cam_from_anchor(one.cam_from_world, anchor, engine.voxel_m)
+                for one, anchor in zip(self._frames, anchors, strict=True)
+            ]
+        )
+        places = np.stack(anchors)
         height, width = self._frames[0].depth.shape
         colors = np.zeros((1, 0), np.int16) if fields.colors is None else fields.colors.reshape(len(fields), -1)
 
@@ -144,7 +149,8 @@ class FusedBatch:
                 first,
                 last,
                 rows,
-                local,
+                blocks,
+                places,
                 frames,
                 self._cameras,
                 motions,

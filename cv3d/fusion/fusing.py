@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cv3d.compute import Compute
-from cv3d.errors import InputError, UsageError
+from cv3d.compute import Compute, DeviceName
+from cv3d.errors import EstimationError, InputError, UsageError
 from cv3d.formats.trajectories import read_trajectory_file
 from cv3d.fusion import cloud_frames, colmap_frames
 from cv3d.fusion.job import FuseOptions, fuse_frames
@@ -17,6 +18,7 @@ from cv3d.fusion.sources import check_depth, own_trajectory, posed_depth
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.cameras.rig import Rig
 from cv3d.geometry.trajectory import Trajectory
+from cv3d.odometry.results import OdometryResult
 from cv3d.odometry.sources import Sequence, open_sequence
 from cv3d.progress import SILENT, Progress
 
@@ -42,6 +44,7 @@ def fuse(
     pose_scale: float = 1.0,
     options: FuseOptions | None = None,
     compute: Compute | None = None,
+    seed: int = 0,
     progress: Progress = SILENT,
 ) -> FusionResult:
     """Fuse the depth of a recording into one surface.
@@ -59,6 +62,7 @@ def fuse(
         pose_scale: metres per unit of the trajectory.
         options: how.
         compute: where it runs; None: the CPU.
+        seed: of odometry's random choices; fusion itself has none.
         progress: told how far it is.
 
     Raises:
@@ -101,16 +105,16 @@ def fuse(
             total=cloud_frames.count(place),
             name=str(source),
         )
-    sequence = open_sequence(
-        str(source),
-        depth=None if depth is None else str(depth),
-        camera=camera if camera is None or isinstance(camera, Camera | Rig) else str(camera),
-        depth_scale=depth_scale,
-    )
+    opening: dict[str, Any] = {
+        "depth": None if depth is None else str(depth),
+        "camera": camera if camera is None or isinstance(camera, Camera | Rig) else str(camera),
+        "depth_scale": depth_scale,
+    }
+    sequence = open_sequence(str(source), **opening)
     check_depth(sequence)
     for note in sequence.notes:
         progress.info(f"{sequence.name}: {note}")
-    poses = given or _own(sequence) or _by_odometry(sequence, compute, progress)
+    poses = given or _own(sequence) or _by_odometry(str(source), opening, compute, seed, progress)
     poses = _scaled(poses, pose_scale, options, str(source))
     progress.info(f"{sequence.name}: poses {_WORDS[poses.source]}")
     total = None if sequence.frame_count is None else -(-sequence.frame_count // options.every)
@@ -151,12 +155,21 @@ def _scaled(poses: Poses, scale: float, options: FuseOptions, name: str) -> Pose
     return Poses(trajectory, poses.source, poses.warnings)
 
 
-def _by_odometry(sequence: Sequence, compute: Compute | None, progress: Progress) -> Poses:
-    """The path by odometry on the recording itself."""
+def _by_odometry(source: str, opening: dict[str, Any], compute: Compute | None, seed: int, progress: Progress) -> Poses:
+    """The path by odometry on the recording itself.
+
+    Raises:
+        EstimationError: nothing could be tracked.
+    """
     from cv3d.odometry.running import odometry
 
-    progress.info(f"{sequence.name}: brings no poses; RGB-D odometry finds them")
-    found = odometry(sequence, compute=compute, progress=progress)
+    progress.info(f"{source}: brings no poses; RGB-D odometry finds them")
+    compute = compute or Compute.choose(DeviceName.CPU)
+    found: OdometryResult = odometry(source, **opening, sensor="rgbd", compute=compute, seed=seed, progress=progress)
+    if found.interrupted:
+        raise KeyboardInterrupt("the poses were not known yet, and nothing is fused")
+    if found.largest_segment is None:
+        raise EstimationError(f"{source}: brings no poses, and odometry finds none; name them with --trajectory")
     lost = 1.0 - found.tracked_fraction
     warnings = found.warnings
     if lost > 0.0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,6 +22,7 @@ from cv3d.fusion.engines import Batch, engine_for
 from cv3d.fusion.extracting import extract
 from cv3d.fusion.frames import DepthFrame
 from cv3d.fusion.fused_engine import Workers
+from cv3d.fusion.grid_file import add_content, read_grid, write_grid
 from cv3d.fusion.layout import MAX_COUNT, SIDE, pack_keys, unpack_keys
 from cv3d.fusion.motions import anchor_of, cam_from_anchor
 from cv3d.fusion.options import GridOptions
@@ -34,6 +36,7 @@ MAX_BATCH = 32
 _SHARE = 8
 """Frames that are in memory at a time."""
 _NOT_SEEN = LOCAL_REACH - 8
+_GROUP = 4096
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,68 @@ class VoxelGrid:
         """The vertices of :meth:`extract_mesh` without triangles."""
         return self._extract(min_observations, False)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the grid as `.npz`; see :meth:`load`.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_grid(path, self._opened(self.has_color), self.voxel_m, self.truncation_m, self._frame_count)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], options: GridOptions | None = None, compute: Compute | None = None
+    ) -> VoxelGrid:
+        """The grid that :meth:`save` wrote; more can be fused into it.
+
+        Raises:
+            FormatError: the file is none, or damaged.
+            OutputError: voxels beyond the memory allowed cannot be put aside.
+        """
+        content = read_grid(path)
+        grid = cls(content.voxel_m, content.truncation_m, options, compute)
+        store = grid._opened(content.fields.colors is not None)
+        add_content(store, content.blocks, content.free, content.fields)
+        grid._frame_count = content.frame_count
+        return grid
+
+    def merge(self, other: VoxelGrid) -> None:
+        """Add what another grid has seen, in the same world: the same as fusing all frames into one.
+
+        But for space that frames of the one looked through before the other had blocks there.
+
+        Raises:
+            InputError: voxels, truncation or colour differ.
+            OutputError: voxels cannot be put aside.
+        """
+        if (self.voxel_m, self.truncation_m) != (other.voxel_m, other.truncation_m):
+            raise InputError(
+                f"grids of voxels of {self.voxel_m:g} and {other.voxel_m:g} m, truncated at {self.truncation_m:g} and "
+                f"{other.truncation_m:g} m, cannot be merged"
+            )
+        if other._store is None:
+            return
+        store, theirs = self._opened(other.has_color), other._store
+        numbers = np.arange(len(theirs), dtype=np.int32)
+        for first in range(0, len(numbers), _GROUP):
+            some = numbers[first : first + _GROUP]
+            add_content(store, theirs.index.blocks[some], theirs.free[some], theirs.gather(some))
+        self._frame_count += other._frame_count
+
+    def _opened(self, has_color: bool) -> BlockStore:
+        """The store, made when first needed.
+
+        Raises:
+            InputError: it has colour and the other thing does not, or the other way round.
+        """
+        if self._store is None:
+            options = self.options
+            self._store = BlockStore(self.compute.device, has_color, options.max_memory_bytes, options.spill_folder)
+        elif self._store.has_color != has_color:
+            one, two = ("colour", "none") if self._store.has_color else ("no colour", "some")
+            raise InputError(f"the grid has {one}, and what is added has {two}")
+        return self._store
+
     def _extract(self, least: int, has_triangles: bool) -> Mesh:
         if not 1 <= least <= MAX_COUNT // 2:
             raise UsageError(f"min_observations lies between 1 and {MAX_COUNT // 2}, not {least}")
@@ -225,11 +290,7 @@ class VoxelGrid:
         has_color = frames[0].color is not None
         if any((frame.color is not None) != has_color for frame in frames):
             raise InputError("some frames have colour and others do not")
-        if self._store is None:
-            options = self.options
-            self._store = BlockStore(self.compute.device, has_color, options.max_memory_bytes, options.spill_folder)
-        elif self._store.has_color != has_color:
-            raise InputError(f"the grid has {'' if self._store.has_color else 'no '}colour; give frames alike")
+        self._opened(has_color)
         for frame in frames:
             anchor_of(frame.cam_from_world, self.voxel_m)
         seen = frames
@@ -259,29 +320,31 @@ class VoxelGrid:
         bits = np.zeros(len(keys), np.uint32)
         for k, some in enumerate(found):
             bits[np.searchsorted(keys, some)] |= np.uint32(1 << k)
-        numbers = store.index.numbers(keys)
+        numbers, before = store.index.numbers(keys), len(store)
         is_new = numbers < 0
-        first_seen = np.zeros(len(frames), np.int64)
+        known = np.full(len(frames), len(store))
         if sign > 0 and is_new.any():
-            lowest = bits[is_new] & -bits[is_new].view(np.int32).astype(np.int64).astype(np.uint32)
-            first_seen = np.array([int((lowest == np.uint32(1 << k)).sum()) for k in range(len(frames))])
-            store.add(unpack_keys(keys[is_new]))
-            numbers[is_new] = np.arange(len(store) - int(is_new.sum()), len(store), dtype=np.int32)
+            # In the order in which the frames would have brought them one by one.
+            first_frame = np.array([int(word & -word).bit_length() - 1 for word in bits[is_new].tolist()])
+            order = np.argsort(first_frame, kind="stable")
+            store.add(unpack_keys(keys[is_new][order]))
+            known += np.cumsum(np.bincount(first_frame, minlength=len(frames)))
+            numbers = store.index.numbers(keys)
         elif is_new.any():
             keys, bits, numbers = keys[~is_new], bits[~is_new], numbers[~is_new]
         if len(numbers):
-            rows = store.rows(numbers)
-            batch.integrate(store, rows, unpack_keys(keys), bits, anchors[0], sign)
+            batch.integrate(store, store.rows(numbers), unpack_keys(keys), bits, anchors, sign)
         if options.is_carving:
-            for frame, anchor in zip(frames, anchors, strict=True):
-                self._carve(frame, anchor, sign)
+            for frame, anchor, count in zip(frames, anchors, known.tolist(), strict=True):
+                self._carve(frame, anchor, count, sign)
         self._frame_count += sign * len(frames)
         low, high = np.float32(options.min_depth_m), np.float32(options.max_depth_m)
+        new = np.diff(known, prepend=known[0] if sign < 0 else before)
         results = []
         for k, frame in enumerate(raw):
             measured = int(((frame.depth >= low) & (frame.depth <= high)).sum())
             rejected = max(0, measured - batch.kept[k])
-            results.append(Integrated(measured, rejected, len(found[k]), int(first_seen[k])))
+            results.append(Integrated(measured, rejected, len(found[k]), int(new[k])))
         return results
 
     def _find(
@@ -298,12 +361,13 @@ class VoxelGrid:
             result.append(local.astype(np.int32) + anchor)
         return result
 
-    def _carve(self, frame: DepthFrame, anchor: NDArray[np.int32], sign: int) -> None:
+    def _carve(self, frame: DepthFrame, anchor: NDArray[np.int32], count: int, sign: int) -> None:
+        """Let a frame look through the first `count` blocks."""
         assert self._store is not None
         noise = self.options.noise
         height, width = frame.depth.shape
         carve(
-            self._store.index.blocks,
+            self._store.index.blocks[:count],
             anchor,
             np.array(frame.camera.params[:4], np.float32),
             cam_from_anchor(frame.cam_from_world, anchor, self.voxel_m),

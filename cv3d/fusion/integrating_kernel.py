@@ -44,6 +44,7 @@ def fill_lattice(scratch: Floats, voxel: float) -> None:
 @fused
 def project_block(
     block: Ints,
+    anchor: Ints,
     camera: Floats,
     motion: Floats,
     voxel: float,
@@ -55,7 +56,8 @@ def project_block(
     """Where the voxels of a block are in a picture: its pixel, the offset from it, and the depth.
 
     Args:
-        block: (3,) coordinates from the anchor.
+        block: (3,) coordinates.
+        anchor: (3,) the block that the motion is from.
         camera: fx, fy, cx, cy.
         motion: (3, 4) cam_from_anchor.
         voxel: edge, metres.
@@ -71,9 +73,9 @@ def project_block(
     m00, m01, m02, m10, m11, m12 = motion[0, 0], motion[0, 1], motion[0, 2], motion[1, 0], motion[1, 1], motion[1, 2]
     m20, m21, m22 = motion[2, 0], motion[2, 1], motion[2, 2]
     bx, by, bz = (
-        np.float32(block[0] * SIDE) * voxel,
-        np.float32(block[1] * SIDE) * voxel,
-        np.float32(block[2] * SIDE) * voxel,
+        np.float32((block[0] - anchor[0]) * SIDE) * voxel,
+        np.float32((block[1] - anchor[1]) * SIDE) * voxel,
+        np.float32((block[2] - anchor[2]) * SIDE) * voxel,
     )
     x0 = m00 * bx + m01 * by + m02 * bz + motion[0, 3]
     y0 = m10 * bx + m11 * by + m12 * bz + motion[1, 3]
@@ -104,6 +106,7 @@ def integrate_blocks(
     last: int,
     rows: NDArray[np.int64],
     blocks: Ints,
+    anchors: Ints,
     frames: NDArray[np.uint32],
     cameras: Floats,
     motions: Floats,
@@ -123,7 +126,8 @@ def integrate_blocks(
         first: first block.
         last: the one behind the last.
         rows: (n,) where the blocks lie in the fields.
-        blocks: (n, 3) coordinates from the anchor.
+        blocks: (n, 3) coordinates.
+        anchors: (K, 3) the blocks that the motions are from.
         frames: (n,) bit k: frame k has to do with the block.
         cameras: (K, 4) fx, fy, cx, cy.
         motions: (K, 3, 4) cam_from_anchor.
@@ -148,7 +152,7 @@ def integrate_blocks(
         for k in range(cameras.shape[0]):
             if not (frames[n] >> np.uint32(k)) & np.uint32(1):
                 continue
-            if project_block(blocks[n], cameras[k], motions[k], voxel, width, height, scratch, pixels):
+            if project_block(blocks[n], anchors[k], cameras[k], motions[k], voxel, width, height, scratch, pixels):
                 gather(records[k], pixels, whole)
                 add_distances(scratch, whole, truncation, voxel, sign, sums[r], weights[r])
                 add_colors(whole, sign, has_color, counts[r], colors[r if has_color else 0])

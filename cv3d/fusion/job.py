@@ -59,6 +59,8 @@ class FuseOptions:
     """Whether each pose is first fitted to the model."""
     is_judging: bool = True
     """Whether poses that contradict the model are dropped."""
+    is_texturing: bool = False
+    """Whether the pictures are laid over the surface."""
     is_any_size: bool = False
     """Whether a recording is fused that looks as if its lengths were in other units."""
 

@@ -11,6 +11,7 @@ is i + 8 j + 64 k.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -75,6 +76,25 @@ class Fields:
             self.counts[rows],
             None if self.colors is None else self.colors[rows],
         )
+
+    def plus(self, other: Fields) -> Fields:
+        """The sums of both."""
+        weights = self.weights + other.weights
+        shift = (weights > MAX_WEIGHT).astype(np.int32)
+        # Shifted before they are added: the sum of two sums need not fit.
+        sums = (self.sums >> shift) + (other.sums >> shift)
+        counts = self.counts.astype(np.int32) + other.counts
+        fade = (counts > MAX_COUNT).astype(np.int32)
+        colors = None
+        if self.colors is not None and other.colors is not None:
+            colors = ((self.colors.astype(np.int32) + other.colors) >> fade[:, None]).astype(np.int16)
+        return Fields(sums, weights >> shift, (counts >> fade).astype(np.int8), colors)
+
+    @staticmethod
+    def join(parts: Sequence[Fields]) -> Fields:
+        """The blocks of all parts, one after the other."""
+        columns = [np.concatenate(column) for column in zip(*(part.arrays for part in parts), strict=True)]
+        return Fields(*columns) if len(columns) > 3 else Fields(*columns, None)
 
 
 def bytes_per_block(has_color: bool) -> int:

@@ -73,7 +73,7 @@ class TorchBatch:
         rows: NDArray[np.int64],
         blocks: NDArray[np.int32],
         frames: NDArray[np.uint32],
-        anchor: NDArray[np.int32],
+        anchors: Sequence[NDArray[np.int32]],
         sign: int,
     ) -> None:
         """Add the frames to blocks, or take them away."""
@@ -83,10 +83,10 @@ class TorchBatch:
             mine = np.flatnonzero(frames >> np.uint32(k) & np.uint32(1))
             if not len(mine):
                 continue
-            motion = torch.from_numpy(cam_from_anchor(one.cam_from_world, anchor, self._voxel)).to(records.device)
+            motion = torch.from_numpy(cam_from_anchor(one.cam_from_world, anchors[k], self._voxel)).to(records.device)
             picture = Picture(records, intrinsics_of(one), motion[:, :3].contiguous(), motion[:, 3].contiguous())
             here = torch.from_numpy(rows[mine]).to(records.device)
-            local = torch.from_numpy(blocks[mine] - anchor).to(records.device)
+            local = torch.from_numpy(blocks[mine] - anchors[k]).to(records.device)
             integrate(fields, here, local, picture, self._voxel, self._truncation, sign)
 
 
