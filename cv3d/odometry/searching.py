@@ -1,0 +1,159 @@
+"""Looking for points in a frame: where they should be, how their patches should look there, and where they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.geometry.cameras import Camera
+from cv3d.odometry.keys import Key, inverse
+from cv3d.odometry.patches import RADIUS, align_kernel
+from cv3d.odometry.points import PointTable
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Levels = tuple[NDArray[np.uint8], ...]
+
+_SCALES = 0.45, 2.0
+"""Smallest and largest size of a patch over that of its reference at which the two are compared."""
+_NEAREST = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Where points should be seen."""
+
+    rows: Rows
+    """(n,) those that should be seen at all."""
+    pixels: Pixels
+    """(n, 2)"""
+    inverse_warps: Pixels
+    """(n, 2, 2) from offsets in the frame to offsets in the reference."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where points are seen."""
+
+    rows: Rows
+    pixels: Pixels
+    ncc: Pixels
+    """(n,) correlation with the reference; -1: not found."""
+    covariance: Pixels
+    """(n, 3) of the places (xx, xy, yy), pixels squared."""
+
+    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Found:
+        return Found(self.rows[index], self.pixels[index], self.ncc[index], self.covariance[index])
+
+
+def project(camera: Camera, cam_from_world: Floats, points: Floats) -> tuple[Floats, Bools]:
+    """Pixels (n, 2) of points (n, 3) in the world, and which are ahead and inside the picture."""
+    seen = points @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
+    return project_seen(camera, seen)
+
+
+def project_seen(camera: Camera, seen: Floats) -> tuple[Floats, Bools]:
+    """Pixels of points (n, 3) in the camera's frame, and which are ahead and inside the picture."""
+    pixels = camera.project(seen)
+    # A lens of more than half a turn sees behind the plane of its centre; which pixels are its own, its domain tells.
+    with np.errstate(invalid="ignore"):
+        ahead = seen[:, 2] > _NEAREST if camera.model in _ONE_SIDED else np.isfinite(pixels).all(axis=1)
+        inside = (pixels >= 0.0).all(axis=1) & (pixels[:, 0] <= camera.width - 1) & (pixels[:, 1] <= camera.height - 1)
+    return pixels, ahead & inside
+
+
+_ONE_SIDED = frozenset(["pinhole", "brown4", "brown5", "brown8", "brown12", "division"])
+
+
+def expect(
+    points: PointTable,
+    rows: Rows,
+    keys: list[Key],
+    camera: Camera,
+    cam_from_world: Floats,
+    offset: Floats | None = None,
+) -> Expected:
+    """Where points should be, and how they should look.
+
+    Args:
+        points: the table.
+        rows: of the points in question.
+        keys: key frames, by number.
+        camera: of the frame.
+        cam_from_world: predicted, (4, 4).
+        offset: (n, 2) added to the predicted places, pixels.
+    """
+    if not len(rows):
+        return Expected(rows, np.zeros((0, 2), np.float32), np.zeros((0, 2, 2), np.float32))
+    hosts, which = np.unique(points.host[rows], return_inverse=True)
+    world_from_host = np.stack([inverse(keys[host].cam_from_world) for host in hosts])
+    cam_from_host = (cam_from_world @ world_from_host)[which]
+    xyz = points.xyz[rows]
+    # The distance along the host's ray, from the present place of the point.
+    in_host = np.einsum(
+        "nij,nj->ni", np.linalg.inv(world_from_host)[which][:, :3, :3], xyz - world_from_host[which][:, :3, 3]
+    )
+    distance = np.linalg.norm(in_host, axis=1)
+    rays = points.host_rays[rows]
+    beside = distance[:, None, None] * rays[:, 1:]
+    seen_beside = np.einsum("nij,nkj->nki", cam_from_host[:, :3, :3], beside) + cam_from_host[:, None, :3, 3]
+    seen = xyz @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
+    count = len(rows)
+    pixels, visible = project_seen(camera, np.concatenate([seen, seen_beside.reshape(-1, 3)]))
+    at, around = pixels[:count], pixels[count:].reshape(count, 2, 2)
+    warps = (around - at[:, None]).transpose(0, 2, 1) / RADIUS
+    determinant = warps[:, 0, 0] * warps[:, 1, 1] - warps[:, 0, 1] * warps[:, 1, 0]
+    with np.errstate(invalid="ignore"):
+        usable = visible[:count] & (determinant > _SCALES[0] ** 2) & (determinant < _SCALES[1] ** 2)
+    kept = np.flatnonzero(usable)
+    a, b = warps[kept, 0, 0], warps[kept, 0, 1]
+    c, d = warps[kept, 1, 0], warps[kept, 1, 1]
+    inverse_warps = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / determinant[kept, None, None]
+    places = at[kept] if offset is None else at[kept] + offset[kept]
+    return Expected(rows[kept], places.astype(np.float32), inverse_warps.astype(np.float32))
+
+
+def look(points: PointTable, expected: Expected, levels: Levels, coarsest: int, finest: int = 0) -> Found:
+    """Find patches in a frame."""
+    out = np.empty((len(expected.rows), 6), np.float32)
+    align_kernel(
+        levels,
+        points.patches,
+        expected.rows,
+        np.ascontiguousarray(expected.inverse_warps),
+        np.ascontiguousarray(expected.pixels),
+        min(coarsest, len(levels) - 1),
+        finest,
+        out,
+    )
+    return Found(expected.rows, out[:, :2].copy(), out[:, 2].copy(), out[:, 3:].copy())
+
+
+def spread_out(pixels: Pixels, first: Bools, count: int, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Choose points that cover the picture evenly.
+
+    Args:
+        pixels: (n, 2)
+        first: (n,) those to prefer.
+        count: how many.
+        size: width and height, pixels.
+
+    Returns:
+        Indices, ascending.
+    """
+    if len(pixels) <= count:
+        return np.arange(len(pixels))
+    cell = np.sqrt(size[0] * size[1] / count)
+    index = (pixels[:, 1] // cell).astype(np.int64) * int(size[0] // cell + 1) + (pixels[:, 0] // cell).astype(np.int64)
+    order = np.lexsort((~first, index))
+    sorted_index = index[order]
+    start = np.r_[True, sorted_index[1:] != sorted_index[:-1]]
+    begun = np.maximum.accumulate(np.where(start, np.arange(len(order)), 0))
+    place = np.arange(len(order)) - begun
+    # The first of every cell, then the second of every cell, and so on; those followed already before the others.
+    rank = np.lexsort((order, place, ~first[order]))
+    return np.sort(order[rank[:count]])
