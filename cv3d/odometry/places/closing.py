@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from cv3d.errors import InputError
 from cv3d.geometry.pose_graph import PoseGraph, PoseGraphOptions, Start, SwitchedLoss, optimize_pose_graph
+from cv3d.geometry.pose_graph.graph import Pose
 from cv3d.geometry.robust_fit import gate_sigmas
 from cv3d.geometry.transforms import SE3, Sim3
+from cv3d.odometry.places.plausibility import innovations
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -21,6 +23,8 @@ Indices = NDArray[np.int64]
 
 _TINY = 1e-9
 """Variance added to what is measured, over the squared length of a step, so that no information is infinite."""
+_ENOUGH = 1e-6
+"""Relative decrease of the cost at which the search ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,8 @@ class ClosingOptions:
     """Standard deviation of a step's turn, degrees."""
     scale_deviation: float = 0.01
     """Standard deviation of the logarithm of the change of scale in a step, where scale drifts."""
+    drift_slack: float = 4.0
+    """How many times further than expected odometry may have drifted; a loop that asks for more is wrong."""
     loop_floor: float = 0.02
     """Standard deviation added to a loop's translation, over its length or the median step's, whichever is more: the
     points of its place have errors in common, which its own covariance does not know."""
@@ -77,7 +83,8 @@ class ClosedLoops:
     accepted: Bools
     """(loops,) whether the loop agrees with all else; one that does not has no influence to speak of."""
     chi2: Floats
-    """(loops,) squared error of each loop at the optimum, in standard deviations."""
+    """(loops,) squared error of each loop at the optimum, in standard deviations; of one that asks for more drift
+    than there can be, in those of the drift before it was corrected."""
     iterations: int
     converged: bool
     """Whether a stopping test was met before the iterations ran out."""
@@ -135,41 +142,88 @@ def close_loops(
         covariances = _drift(lengths, unit, size, options)
     if covariances.shape != (len(first), size, size):
         raise InputError(f"covariances of {len(first)} motions are (e, {size}, {size}), not {covariances.shape}")
-    loop_motions = np.stack([np.asarray(loop.first_from_second, dtype=np.float64) for loop in loops])
-    loop_covariances = np.stack([_of_loop(loop, unit, size, options) for loop in loops])
-    information = np.linalg.inv(np.concatenate([covariances, loop_covariances]))
-    graph_arguments = {
-        "first": np.concatenate([first, [loop.first for loop in loops]]).astype(np.int64),
-        "second": np.concatenate([second, [loop.second for loop in loops]]).astype(np.int64),
-        "information": torch.from_numpy(0.5 * (information + np.swapaxes(information, 1, 2))),
-        "is_loop": np.arange(len(first) + len(loops)) >= len(first),
-        "fixed": np.arange(count) == hold % count,
-    }
-    pose_options = PoseGraphOptions(
-        loop_loss=SwitchedLoss(gate_sigmas(size)),
-        start=Start.GUESS,
-        max_iterations=options.max_iterations,
-        relative_decrease=1e-6,
+    vouched = _Motions(first.astype(np.int64), second.astype(np.int64), motions, covariances)
+    claimed = _Motions(
+        np.array([loop.first for loop in loops], dtype=np.int64),
+        np.array([loop.second for loop in loops], dtype=np.int64),
+        np.stack([np.asarray(loop.first_from_second, dtype=np.float64) for loop in loops]),
+        np.stack([_of_loop(loop, unit, size, options) for loop in loops]),
     )
-    all_motions = torch.from_numpy(np.concatenate([motions, loop_motions]))
-    start = torch.from_numpy(poses)
+    fixed: Bools = np.arange(count) == hold % count
     if is_metric:
-        rigid = optimize_pose_graph(
-            PoseGraph(SE3.from_matrix(start), first_from_second=SE3.from_matrix(all_motions), **graph_arguments),
-            pose_options,
+        return _closed(SE3, poses, vouched, claimed, fixed, options)
+    return _closed(Sim3, poses, vouched, claimed, fixed, options)
+
+
+@dataclass(frozen=True, eq=False)
+class _Motions:
+    """Motions between key frames."""
+
+    first: Indices
+    """(e,)."""
+    second: Indices
+    """(e,)."""
+    first_from_second: Floats
+    """(e, 4, 4)."""
+    covariances: Floats
+    """(e, d, d)."""
+
+    def __getitem__(self, chosen: Bools) -> _Motions:
+        return _Motions(
+            self.first[chosen], self.second[chosen], self.first_from_second[chosen], self.covariances[chosen]
         )
-        corrected, scales = rigid.world_from_node.as_matrix().numpy(), np.ones(count)
-        chi2, iterations, converged = rigid.chi2, rigid.iterations, rigid.converged
-    else:
-        similar = optimize_pose_graph(
-            PoseGraph(Sim3.from_matrix(start), first_from_second=Sim3.from_matrix(all_motions), **graph_arguments),
-            pose_options,
+
+    def with_more(self, other: _Motions) -> _Motions:
+        """These and then the others."""
+        return _Motions(
+            np.concatenate([self.first, other.first]),
+            np.concatenate([self.second, other.second]),
+            np.concatenate([self.first_from_second, other.first_from_second]),
+            np.concatenate([self.covariances, other.covariances]),
         )
-        corrected, scales = similar.world_from_node.as_matrix().numpy(), similar.world_from_node.scale().numpy()
-        corrected[:, :3, :3] /= scales[:, None, None]
-        chi2, iterations, converged = similar.chi2, similar.iterations, similar.converged
-    of_loops = chi2[len(first) :]
-    return ClosedLoops(corrected, scales, of_loops <= gate_sigmas(size) ** 2, of_loops, iterations, converged)
+
+    def graph(self, kind: type[Pose], world_from_cam: Floats, fixed: Bools, loops: int) -> PoseGraph[Pose]:
+        """The graph of them, of which the last `loops` may be wrong."""
+        information = np.linalg.inv(self.covariances)
+        return PoseGraph(
+            kind.from_matrix(torch.from_numpy(world_from_cam)),
+            self.first,
+            self.second,
+            kind.from_matrix(torch.from_numpy(self.first_from_second)),
+            torch.from_numpy(0.5 * (information + np.swapaxes(information, 1, 2))),
+            np.arange(len(self.first)) >= len(self.first) - loops,
+            fixed,
+        )
+
+
+def _closed(
+    kind: type[Pose], poses: Floats, vouched: _Motions, claimed: _Motions, fixed: Bools, options: ClosingOptions
+) -> ClosedLoops:
+    gate = gate_sigmas(claimed.covariances.shape[1])
+    motions = kind.from_matrix(torch.from_numpy(claimed.first_from_second))
+    chi2 = innovations(
+        vouched.graph(kind, poses, fixed, 0), claimed.first, claimed.second, motions, claimed.covariances
+    )
+    plausible: Bools = np.asarray(chi2 <= (options.drift_slack * gate) ** 2)
+    if not plausible.any():
+        return ClosedLoops(poses.copy(), np.ones(len(poses)), plausible, chi2, 0, True)
+    kept = claimed[plausible]
+    solved = optimize_pose_graph(
+        vouched.with_more(kept).graph(kind, poses, fixed, len(kept.first)),
+        PoseGraphOptions(
+            loop_loss=SwitchedLoss(gate),
+            start=Start.GUESS,
+            max_iterations=options.max_iterations,
+            relative_decrease=_ENOUGH,
+        ),
+    )
+    corrected = solved.world_from_node.as_matrix().numpy()
+    scales: Floats = np.cbrt(np.linalg.det(corrected[:, :3, :3]))
+    corrected[:, :3, :3] /= scales[:, None, None]
+    chi2[plausible] = solved.chi2[len(vouched.first) :]
+    accepted: Bools = plausible & (chi2 <= gate**2)
+    scales = np.ones(len(poses)) if kind is SE3 else scales
+    return ClosedLoops(corrected, scales, accepted, chi2, solved.iterations, solved.converged)
 
 
 def _unit(lengths: Floats) -> float:
