@@ -7,12 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cv3d.errors import PictureError
 from cv3d.media.sequences.png import is_png, png_structure
 
 
-def encoded(samples: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bytes:
+def encoded(samples: NDArray[np.integer]) -> bytes:
     return cv2.imencode(".png", samples)[1].tobytes()
 
 
