@@ -39,9 +39,7 @@ class Search:
         return Search(voxel_m, min(truncation_m, _BAND * voxel_m), stride)
 
 
-def find_blocks(
-    depth: Tensor, camera: Intrinsics, world_from_cam: tuple[Tensor, Tensor], search: Search
-) -> Tensor:
+def find_blocks(depth: Tensor, camera: Intrinsics, world_from_cam: tuple[Tensor, Tensor], search: Search) -> Tensor:
     """Local keys of the blocks that the surface in a depth picture passes through.
 
     Args:

@@ -63,6 +63,11 @@ class BlockIndex:
         """(n, 3) coordinates of the blocks by their number."""
         return self._blocks[: self._count]
 
+    @property
+    def table(self) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
+        """The hash table as kernels read it: keys, -1 where empty; numbers; and the bits of its size."""
+        return self._table, self._numbers, self._bits
+
     def numbers(self, keys: NDArray[np.int64]) -> NDArray[np.int32]:
         """The numbers of keys (n,), -1 for those that are not there."""
         return find(self._table, self._numbers, self._bits, keys)

@@ -150,9 +150,19 @@ class BlockStore:
         return result
 
     def all_rows(self) -> NDArray[np.int32] | None:
-        """Rows by number where every block has its voxels in the host's memory; else None."""
+        """Rows by number where no block lies on disk; else None."""
         rows = self._rows[: len(self)]
-        return rows if self._is_host and bool((rows >= 0).all()) else None
+        return rows if bool((rows >= 0).all()) else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where voxels in memory are."""
+        return self._device
+
+    @property
+    def is_host(self) -> bool:
+        """Whether they are numpy arrays."""
+        return self._is_host
 
     def _make_room(self, count: int) -> None:
         """Put aside the blocks touched longest ago until `count` more fit."""
@@ -242,5 +252,3 @@ def _extended(values: NDArray[np.int32], size: int) -> NDArray[np.int32]:
 def _assign(target: Fields, where: NDArray[np.bool_], values: Fields) -> None:
     for into, array in zip(target.arrays, values.arrays, strict=True):
         into[where] = array
-
-

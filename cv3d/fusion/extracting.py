@@ -61,7 +61,7 @@ def arrange(store: BlockStore) -> Arranged:
 def pieces(store: BlockStore, arranged: Arranged, wanted: Ints) -> Iterator[tuple[int, int, Fields, Ints]]:
     """Ranges of `wanted` blocks with the voxels of these and their neighbours, and the rows of blocks in those."""
     rows = store.all_rows()
-    if rows is not None:
+    if rows is not None and store.is_host:
         yield 0, len(wanted), store.fields, rows[arranged.numbers]
         return
     for first in range(0, len(wanted), _GATHERED):

@@ -26,6 +26,8 @@ from cv3d.fusion.grid_file import add_content, read_grid, write_grid
 from cv3d.fusion.layout import MAX_COUNT, SIDE, pack_keys, unpack_keys
 from cv3d.fusion.motions import anchor_of, cam_from_anchor
 from cv3d.fusion.options import GridOptions
+from cv3d.fusion.ray_casting import RayCast
+from cv3d.fusion.viewing import view
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.mesh import Mesh
 
@@ -87,7 +89,9 @@ class VoxelGrid:
             raise UsageError(f"a voxel of {voxel_m:g} m is none")
         truncation = TRUNCATION_VOXELS * voxel_m if truncation_m is None else truncation_m
         if not 2.0 * voxel_m <= truncation < math.inf:
-            raise UsageError(f"a truncation of {truncation:g} m is too short for voxels of {voxel_m:g} m: 2 voxels at least")
+            raise UsageError(
+                f"a truncation of {truncation:g} m is too short for voxels of {voxel_m:g} m: 2 voxels at least"
+            )
         self.voxel_m = voxel_m
         """Edge of a voxel, metres."""
         self.truncation_m = truncation
@@ -216,6 +220,23 @@ class VoxelGrid:
         """The vertices of :meth:`extract_mesh` without triangles."""
         return self._extract(min_observations, False)
 
+    def ray_cast(self, camera: Camera, cam_from_world: NDArray[np.float64], min_observations: int = 2) -> RayCast:
+        """What a camera would see of the surface, within the range of depth.
+
+        Args:
+            camera: any central camera; what it sees at 90 degrees off its axis and beyond is left out.
+            cam_from_world: (4, 4).
+            min_observations: as for :meth:`extract_mesh`.
+
+        Raises:
+            InputError: the pose is none.
+            UsageError: less than one observation is asked for.
+        """
+        store = self._store or BlockStore(self.compute.device, False, None, None)
+        lengths = (self.options.min_depth_m, self.options.max_depth_m, self.voxel_m, self.truncation_m)
+        least = _checked(min_observations)
+        return view(store, camera, cam_from_world, lengths, least, self.options.threads, self.compute.device)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the grid as `.npz`; see :meth:`load`.
 
@@ -279,10 +300,8 @@ class VoxelGrid:
         return self._store
 
     def _extract(self, least: int, has_triangles: bool) -> Mesh:
-        if not 1 <= least <= MAX_COUNT // 2:
-            raise UsageError(f"min_observations lies between 1 and {MAX_COUNT // 2}, not {least}")
         store = self._store or BlockStore(self.compute.device, False, None, None)
-        return extract(store, self.voxel_m, least, Workers(self.options.threads), has_triangles)
+        return extract(store, self.voxel_m, _checked(least), Workers(self.options.threads), has_triangles)
 
     def _change(self, frames: Sequence[DepthFrame], sign: int) -> list[Integrated]:
         if not frames:
@@ -381,3 +400,7 @@ class VoxelGrid:
         )
 
 
+def _checked(least: int) -> int:
+    if not 1 <= least <= MAX_COUNT // 2:
+        raise UsageError(f"min_observations lies between 1 and {MAX_COUNT // 2}, not {least}")
+    return least

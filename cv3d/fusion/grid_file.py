@@ -79,7 +79,10 @@ def read_grid(path: str | os.PathLike[str]) -> GridContent:
             if "schema" not in content or str(content["schema"]) != _SCHEMA:
                 raise FormatError(f"{path}: is no voxel grid of cv3d")
             fields = Fields(
-                content["sums"], content["weights"], content["counts"], content["colors"] if "colors" in content else None
+                content["sums"],
+                content["weights"],
+                content["counts"],
+                content["colors"] if "colors" in content else None,
             )
             result = GridContent(
                 float(content["voxel_m"]),

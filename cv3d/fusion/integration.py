@@ -58,7 +58,9 @@ def integrate(
         sign: 1 to add, -1 to take away.
     """
     for start in range(0, len(rows), _CHUNK):
-        _integrate(fields, rows[start : start + _CHUNK], blocks[start : start + _CHUNK], picture, voxel, truncation, sign)
+        _integrate(
+            fields, rows[start : start + _CHUNK], blocks[start : start + _CHUNK], picture, voxel, truncation, sign
+        )
 
 
 def _integrate(

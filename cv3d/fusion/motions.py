@@ -22,7 +22,9 @@ def anchor_of(cam_from_world: NDArray[np.float64], voxel_m: float) -> NDArray[np
     block = np.floor(-rotation.T @ translation / (SIDE * voxel_m))
     if np.abs(block).max() > REACH - _MARGIN:
         most = (REACH - _MARGIN) * SIDE * voxel_m
-        raise InputError(f"a camera lies more than {most:.0f} m from the origin, which voxels of {voxel_m:g} m cannot name")
+        raise InputError(
+            f"a camera lies more than {most:.0f} m from the origin, which voxels of {voxel_m:g} m cannot name"
+        )
     return np.asarray(block, np.int32)
 
 

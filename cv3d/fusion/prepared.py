@@ -109,7 +109,9 @@ def prepare(depth: Tensor, color: Tensor | None, camera: Intrinsics, judging: Ju
         (gx / GRADIENT_STEP_M + 0.5).floor().clamp(-32767, 32767),
         (gy / GRADIENT_STEP_M + 0.5).floor().clamp(-32767, 32767),
     ]
-    far, heavy, slant, right, down = (torch.where(keeps, step, torch.zeros_like(step)).to(torch.int32) for step in steps)
+    far, heavy, slant, right, down = (
+        torch.where(keeps, step, torch.zeros_like(step)).to(torch.int32) for step in steps
+    )
     rgb = torch.zeros_like(far)
     if color is not None:
         red, green, blue = color.to(torch.int32).unbind(-1)

@@ -39,7 +39,9 @@ def bits_of(word: int) -> int:
 
 
 @fused
-def distance_at(row: int, free: int, place: int, least: int, sums: Ints, weights: Ints, counts: NDArray[np.int8]) -> float:
+def distance_at(
+    row: int, free: int, place: int, least: int, sums: Ints, weights: Ints, counts: NDArray[np.int8]
+) -> float:
     """Signed distance of a voxel in units of the truncation; NaN where it was seen too seldom."""
     weight = weights[row, place]
     if weight <= 0 or counts[row, place] < least:
@@ -49,8 +51,17 @@ def distance_at(row: int, free: int, place: int, least: int, sums: Ints, weights
 
 @fused
 def look_up(
-    block: int, x: int, y: int, z: int, neighbours: Ints, rows: Ints, free: Ints, least: int,
-    sums: Ints, weights: Ints, counts: NDArray[np.int8],
+    block: int,
+    x: int,
+    y: int,
+    z: int,
+    neighbours: Ints,
+    rows: Ints,
+    free: Ints,
+    least: int,
+    sums: Ints,
+    weights: Ints,
+    counts: NDArray[np.int8],
 ) -> float:
     """Signed distance at lattice coordinates from -8 to 15 in a block."""
     bx, by, bz = (x + SIDE) // SIDE, (y + SIDE) // SIDE, (z + SIDE) // SIDE
@@ -63,8 +74,15 @@ def look_up(
 
 @fused
 def fill_cells(
-    block: int, neighbours: Ints, rows: Ints, free: Ints, least: int,
-    sums: Ints, weights: Ints, counts: NDArray[np.int8], cells: Floats,
+    block: int,
+    neighbours: Ints,
+    rows: Ints,
+    free: Ints,
+    least: int,
+    sums: Ints,
+    weights: Ints,
+    counts: NDArray[np.int8],
+    cells: Floats,
 ) -> None:
     """Signed distances at the 9³ lattice points that the cubes of a block have as corners."""
     for part in range(8):
@@ -83,8 +101,17 @@ def fill_cells(
 
 @fused
 def classify(
-    first: int, last: int, neighbours: Ints, rows: Ints, free: Ints, least: int,
-    sums: Ints, weights: Ints, counts: NDArray[np.int8], cases: Bytes, is_crossed: Bytes,
+    first: int,
+    last: int,
+    neighbours: Ints,
+    rows: Ints,
+    free: Ints,
+    least: int,
+    sums: Ints,
+    weights: Ints,
+    counts: NDArray[np.int8],
+    cases: Bytes,
+    is_crossed: Bytes,
 ) -> None:
     """Which corners of the cubes of some blocks are inside.
 
@@ -136,7 +163,14 @@ def case_at(block: int, x: int, y: int, z: int, neighbours: Ints, cased: Ints, c
 
 @fused
 def mark_edges(
-    first: int, last: int, owners: Ints, neighbours: Ints, cased: Ints, cases: Bytes, words: Words, before: NDArray[np.int16],
+    first: int,
+    last: int,
+    owners: Ints,
+    neighbours: Ints,
+    cased: Ints,
+    cases: Bytes,
+    words: Words,
+    before: NDArray[np.int16],
 ) -> None:
     """Which edges of some blocks have a vertex: those on which a cube around says so.
 
@@ -188,9 +222,25 @@ def _slope(here: float, back: float, ahead: float) -> float:
 
 @fused
 def place_vertices(
-    first: int, last: int, owners: Ints, blocks: Ints, neighbours: Ints, rows: Ints, free: Ints, least: int,
-    sums: Ints, weights: Ints, counts: NDArray[np.int8], colors: NDArray[np.int16], has_color: bool, voxel: float,
-    words: Words, starts: NDArray[np.int64], vertices: Floats, normals: Floats, rgb: Bytes,
+    first: int,
+    last: int,
+    owners: Ints,
+    blocks: Ints,
+    neighbours: Ints,
+    rows: Ints,
+    free: Ints,
+    least: int,
+    sums: Ints,
+    weights: Ints,
+    counts: NDArray[np.int8],
+    colors: NDArray[np.int16],
+    has_color: bool,
+    voxel: float,
+    words: Words,
+    starts: NDArray[np.int64],
+    vertices: Floats,
+    normals: Floats,
+    rgb: Bytes,
 ) -> None:
     """Lay the vertices of some blocks where the distance is 0.
 
@@ -236,13 +286,21 @@ def place_vertices(
                         dx, dy, dz = np.int64(a == 0), np.int64(a == 1), np.int64(a == 2)
                         here[a] = _slope(
                             low,
-                            look_up(block, x - dx, y - dy, z - dz, neighbours, rows, free, least, sums, weights, counts),
-                            look_up(block, x + dx, y + dy, z + dz, neighbours, rows, free, least, sums, weights, counts),
+                            look_up(
+                                block, x - dx, y - dy, z - dz, neighbours, rows, free, least, sums, weights, counts
+                            ),
+                            look_up(
+                                block, x + dx, y + dy, z + dz, neighbours, rows, free, least, sums, weights, counts
+                            ),
                         )
                         there[a] = _slope(
                             high,
-                            look_up(block, x1 - dx, y1 - dy, z1 - dz, neighbours, rows, free, least, sums, weights, counts),
-                            look_up(block, x1 + dx, y1 + dy, z1 + dz, neighbours, rows, free, least, sums, weights, counts),
+                            look_up(
+                                block, x1 - dx, y1 - dy, z1 - dz, neighbours, rows, free, least, sums, weights, counts
+                            ),
+                            look_up(
+                                block, x1 + dx, y1 + dy, z1 + dz, neighbours, rows, free, least, sums, weights, counts
+                            ),
                         )
                         here[a] += t * (there[a] - here[a])
                     vertices[number, 0] = (SIDE * blocks[block, 0] + x + (t if axis == 0 else _0)) * voxel
@@ -252,12 +310,17 @@ def place_vertices(
                     for a in range(3):
                         normals[number, a] = here[a] / length if length > _0 else np.float32(a == 2)
                     if has_color:
-                        low_row, high_row = rows[block], rows[neighbours[block, (x1 >> 3) + 1 + 3 * ((y1 >> 3) + 1) + 9 * ((z1 >> 3) + 1)]]
+                        low_row, high_row = (
+                            rows[block],
+                            rows[neighbours[block, (x1 >> 3) + 1 + 3 * ((y1 >> 3) + 1) + 9 * ((z1 >> 3) + 1)]],
+                        )
                         low_at = x + SIDE * y + SIDE * SIDE * z
                         high_at = (x1 & 7) + SIDE * (y1 & 7) + SIDE * SIDE * (z1 & 7)
                         for a in range(3):
                             one = np.float32(colors[low_row, a, low_at]) / np.float32(max(counts[low_row, low_at], 1))
-                            two = np.float32(colors[high_row, a, high_at]) / np.float32(max(counts[high_row, high_at], 1))
+                            two = np.float32(colors[high_row, a, high_at]) / np.float32(
+                                max(counts[high_row, high_at], 1)
+                            )
                             rgb[number, a] = np.uint8(min(one + t * (two - one) + np.float32(0.5), np.float32(255.0)))
                     number += 1
 
@@ -274,9 +337,20 @@ def count_triangles(cases: Bytes, table: NDArray[np.int8], totals: Ints) -> None
 
 @fused
 def place_triangles(
-    first: int, last: int, crossed: Ints, neighbours: Ints, cases: Bytes, table_counts: NDArray[np.int8],
-    table_edges: NDArray[np.int8], edge_corners: Ints, owned: Ints, words: Words, before: NDArray[np.int16],
-    starts: NDArray[np.int64], triangle_starts: NDArray[np.int64], triangles: Ints,
+    first: int,
+    last: int,
+    crossed: Ints,
+    neighbours: Ints,
+    cases: Bytes,
+    table_counts: NDArray[np.int8],
+    table_edges: NDArray[np.int8],
+    edge_corners: Ints,
+    owned: Ints,
+    words: Words,
+    before: NDArray[np.int16],
+    starts: NDArray[np.int64],
+    triangle_starts: NDArray[np.int64],
+    triangles: Ints,
 ) -> None:
     """Join the vertices to triangles.
 
