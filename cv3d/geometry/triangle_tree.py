@@ -18,6 +18,8 @@ Indices = NDArray[np.int64]
 
 _LEAF = 4
 """Triangles of one leaf."""
+_FLAT = 1e-10
+"""Square of the sine of a triangle's angle below which it is a line."""
 _CHUNK = 8192
 """Points of one task."""
 
@@ -187,6 +189,29 @@ def _search(
 
 
 @fused
+def _nearest_on_edges(d1: float, d2: float, bb: float, bc: float, cc: float) -> tuple[float, float]:
+    """Shares v and w of the nearest point of a triangle without area, which is one of its edges."""
+    along_b = min(max(d1 / bb, 0.0), 1.0) if bb > 0.0 else 0.0
+    along_c = min(max(d2 / cc, 0.0), 1.0) if cc > 0.0 else 0.0
+    third = bb - 2.0 * bc + cc
+    along_bc = min(max((d2 - d1 + bb - bc) / third, 0.0), 1.0) if third > 0.0 else 0.0
+    best, v, w = np.inf, 0.0, 0.0
+    for k in range(3):
+        if k == 0:
+            share_b, share_c = along_b, 0.0
+        elif k == 1:
+            share_b, share_c = 0.0, along_c
+        else:
+            share_b, share_c = 1.0 - along_bc, along_bc
+        # The squared distance, less that from the first corner.
+        gap = share_b * share_b * bb + 2.0 * share_b * share_c * bc + share_c * share_c * cc
+        gap -= 2.0 * (share_b * d1 + share_c * d2)
+        if gap < best:
+            best, v, w = gap, share_b, share_c
+    return v, w
+
+
+@fused
 def _nearest_on_triangle(corners: Floats, x: float, y: float, z: float, place: Floats) -> float:
     """Squared distance of a point from a triangle, and the nearest point of it in `place`.
 
@@ -201,7 +226,9 @@ def _nearest_on_triangle(corners: Floats, x: float, y: float, z: float, place: F
     d3, d4, d5, d6 = d1 - bb, d2 - bc, d1 - bc, d2 - cc
     va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
     v = w = 0.0
-    if d1 <= 0.0 and d2 <= 0.0:
+    if bb * cc - bc * bc <= _FLAT * bb * cc:
+        v, w = _nearest_on_edges(d1, d2, bb, bc, cc)
+    elif d1 <= 0.0 and d2 <= 0.0:
         v = w = 0.0
     elif d3 >= 0.0 and d4 <= d3:
         v, w = 1.0, 0.0

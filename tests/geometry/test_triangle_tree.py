@@ -74,3 +74,18 @@ def test_one_triangle_and_none() -> None:
     assert len(TriangleTree(one).nearest(np.zeros((0, 3))).distances) == 0
     with pytest.raises(InputError, match="has vertices"):
         TriangleTree(Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)))
+
+
+def test_triangles_without_area_are_lines_and_points() -> None:
+    a, b = np.array([0.2, -0.1, 0.4]), np.array([1.0, 0.5, -0.3])
+    corners = {
+        "line": [(a, b, 0.3 * a + 0.7 * b), (b, 0.3 * a + 0.7 * b, a), (0.5 * a + 0.5 * b, a, b), (a, a, b), (b, a, a)],
+        "point": [(a, a, a)],
+    }
+    points = np.random.default_rng(8).normal(size=(200, 3))
+    for kind, all_of_them in corners.items():
+        share = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0.0, 1.0)[:, None] if kind == "line" else 0.0
+        expected = np.linalg.norm(points - (a + share * (b - a)), axis=1)
+        for one in all_of_them:
+            mesh = Mesh(np.array(one, np.float32), np.array([[0, 1, 2]], np.int32))
+            np.testing.assert_allclose(TriangleTree(mesh).nearest(points).distances, expected, atol=1e-6)
