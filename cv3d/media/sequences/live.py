@@ -90,7 +90,11 @@ class _Newest:
     def _run(self) -> None:
         misses = 0
         while not self._is_stopped and misses < _MISSES:
-            is_read, picture = self._capture.read()
+            try:
+                is_read, picture = self._capture.read()
+            except (OSError, cv2.error):
+                # Some drivers fail so where others give no picture.
+                is_read, picture = False, None
             stamp = time.monotonic()
             if not is_read or picture is None:
                 misses += 1
