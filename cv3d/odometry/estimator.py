@@ -11,56 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
+from cv3d.errors import EstimationError
 from cv3d.geometry.cameras import Camera
 from cv3d.media.sequences.frame import SequenceFrame
-from cv3d.odometry.beginning import first_map
+from cv3d.odometry.atlas import Atlas
+from cv3d.odometry.candidates import cross
 from cv3d.odometry.corners import find_corners
-from cv3d.odometry.depths import read_depths
+from cv3d.odometry.finishing import adjust_all
+from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key, inverse
 from cv3d.odometry.looks import Look, look_at
+from cv3d.odometry.mono_start import MonoStart
 from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.patches import build_levels
-from cv3d.odometry.points import CANDIDATE, FREE, MAPPED, PointTable
-from cv3d.odometry.posing import Posed, refine_pose
+from cv3d.odometry.places import LoopConstraint, LoopGate, Meeting, close_loops, join
+from cv3d.odometry.points import CANDIDATE, MAPPED, PointTable
 from cv3d.odometry.rays import RayTable
-from cv3d.odometry.results import FrameResult, Sensor, State
-from cv3d.odometry.searching import Expected, Found, expect, look, project, spread_out
-from cv3d.odometry.window import adjust, gather
+from cv3d.odometry.recognition import Recognised, Recognizer, view_of
+from cv3d.odometry.records import Record
+from cv3d.odometry.results import FrameResult, Loop, Sensor, State
+from cv3d.odometry.searching import Levels
+from cv3d.odometry.tracking import Before, Tracked, Tracker
+from cv3d.odometry.window import adjust
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Rows = NDArray[np.int64]
-Levels = tuple[NDArray[np.uint8], ...]
+Depth = NDArray[np.float32]
 
-_BEGUN = 0.5**2, 0.0, 0.5**2
-"""Covariance of the place where a point begins (xx, xy, yy), pixels squared."""
-
-
-@dataclass(eq=False)
-class Record:
-    """What is kept of a frame: its place by that of a key frame, so that it follows its corrections."""
-
-    index: int
-    time: float
-    name: str
-    state: State
-    reason: str
-    segment: int
-    key: int
-    """Number of the key frame it hangs on; -1: it has no place."""
-    cam_from_key: Floats | None
-    inliers: int
-    parallax_deg: float
-    is_key: bool
-    ms: float
-
-
-@dataclass(eq=False)
-class Pending:
-    """A frame before the first map."""
-
-    record: Record
-    found: Found
+_SAME_SHAPE = 0.01
+"""Relative difference of the proportions of pictures that are of one camera."""
+_STEP_RATIO = 4.0
+"""Most that a step in time may be longer than the last for the motion to be carried on."""
+_DESCRIBED_GAP = 10
+"""Fewest frames between key frames that are described."""
+_VIEWS_KEPT = 4
+"""Latest key frames whose pictures are kept, for a frame that is hard to place."""
 
 
 @dataclass(eq=False)
@@ -70,29 +56,11 @@ class Now:
     frame: SequenceFrame
     levels: Levels
     look: Look
-    depth: NDArray[np.float32] | None
-    started: float
-    note: tuple[State, str] = (State.OK, "")
-
-
-@dataclass(eq=False)
-class Tracked:
-    """An attempt to place a frame."""
-
-    posed: Posed
-    found: Found
-    """Mapped points that were found, in the order of `posed`."""
-    candidates: Found
-    looked: int
-    """Mapped points that were looked for."""
-
-    @property
-    def count(self) -> int:
-        return int(self.posed.inliers.sum())
+    depth: Depth | None
 
 
 class Odometry:
-    """Where a camera goes, frame by frame."""
+    """Where a camera goes, frame by frame. The same for a file and a live camera."""
 
     def __init__(
         self,
@@ -100,163 +68,219 @@ class Odometry:
         sensor: Sensor = Sensor.MONO,
         compute: Compute | None = None,
         options: OdometryOptions | None = None,
+        *,
+        right_camera: Camera | None = None,
+        right_from_left: Floats | None = None,
+        depth_camera: Camera | None = None,
+        color_from_depth: Floats | None = None,
     ) -> None:
+        """Prepare for a recording.
+
+        Args:
+            camera: the only, the left or the colour camera.
+            sensor: what frames bring.
+            compute: device and precision.
+            options: how to track.
+            right_camera: of a stereo pair.
+            right_from_left: (4, 4), metres.
+            depth_camera: of the depth pictures, where they have not the colour pictures' pixels.
+            color_from_depth: (4, 4), metres.
+        """
         self.options = options or OdometryOptions()
         self.sensor = sensor
-        self.source_camera = camera
-        factor = min(1.0, self.options.max_side / max(camera.width, camera.height))
-        self._factor = factor
-        self.camera = camera if factor == 1.0 else camera.scaled(factor)
+        self.factor = min(1.0, self.options.max_side / max(camera.width, camera.height))
+        """Size of the tracked pictures over that of the source's."""
+        self.camera = camera if self.factor == 1.0 else camera.scaled(self.factor)
+        self._source_size = camera.width, camera.height
         self._rays = RayTable(self.camera)
         self._distance = self.options.min_distance * max(self.camera.width, self.camera.height) / 640.0
-        self.points = PointTable()
-        self.keys: list[Key] = []
-        self.records: list[Record] = []
+        self.atlas = Atlas(self.camera)
+        self.loops: list[Loop] = []
+        self.warnings: list[str] = []
+        self._tracker = Tracker(self.atlas, self._rays, self.options)
+        self._places = Recognizer(
+            compute or Compute.choose("cpu"),
+            self.camera,
+            self._rays,
+            is_metric=sensor is not Sensor.MONO,
+            seed=self.options.seed,
+        )
+        self._gate = LoopGate()
+        self._constraints: list[LoopConstraint] = []
+        self._meetings: list[Meeting] = []
         self._segment = 0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._pending: list[Pending] = []
-        self._is_tracking = False
-        self._cam_from_world = np.eye(4)
-        self._velocity = np.eye(4)
         self._last_time = math.nan
+        self._last_step = math.nan
         self._last_look: Look | None = None
-        self._local = np.zeros(0, np.int64)
-        self._key_count = 0
-        self._frames_since_key = 0
-        self._attempted_at: Pixels | None = None
+        self._views: list[tuple[int, NDArray[np.uint8], Depth | None]] = []
+        self._last_described = -_DESCRIBED_GAP
+        self._extra: list[int] = []
+        self._lost_since: float | None = None
+        self._begin_segment()
 
-    # -- frames
+    @property
+    def keys(self) -> list[Key]:
+        """All key frames."""
+        return self.atlas.keys
+
+    @property
+    def points(self) -> PointTable:
+        """All points."""
+        return self.atlas.points
+
+    @property
+    def records(self) -> list[Record]:
+        """All frames."""
+        return self.atlas.records
 
     def track(self, frame: SequenceFrame) -> FrameResult:
-        """Take the next frame."""
+        """Take the next frame.
+
+        Args:
+            frame: with a right picture or a depth picture, as the sensor has it.
+
+        Returns:
+            What is known of it now; corrections come later, see :meth:`result_of`.
+        """
         started = clock.perf_counter()
-        gray = frame.gray
-        size = (self.camera.width, self.camera.height)
-        if (gray.shape[1], gray.shape[0]) != size:
-            gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
-        levels = build_levels(gray)
-        now = Now(frame, levels, look_at(levels), frame.depth, started)
-        if self._is_tracking:
-            record = self._go_on(now)
-        elif self.sensor is Sensor.MONO:
-            record = self._begin_mono(now)
+        now = self._prepared(frame)
+        if now is None:
+            record = self._record(frame, State.LOST, self._other_size(frame))
         else:
-            record = self._begin_metric(now)
-        self.records.append(record)
-        self._last_look = now.look
+            self._take_recognised(frame.index)
+            if self._is_tracking:
+                record = self._go_on(now)
+            else:
+                record = self._begin(now)
+            self._last_look = now.look
+        if np.isfinite(self._last_time) and frame.time > self._last_time:
+            self._last_step = frame.time - self._last_time
         self._last_time = frame.time
+        self.records.append(record)
         record.ms = 1e3 * (clock.perf_counter() - started)
-        return self.result_of(record)
+        return record.result(self.keys)
 
     def result_of(self, record: Record) -> FrameResult:
         """A frame's result as the map stands now."""
-        pose = None
-        if record.key >= 0 and record.cam_from_key is not None:
-            pose = inverse(record.cam_from_key @ self.keys[record.key].cam_from_world)
-        return FrameResult(
-            record.index,
-            record.time,
-            record.name,
-            record.state,
-            record.reason,
-            pose,
-            record.segment if pose is not None else -1,
-            record.inliers,
-            record.parallax_deg,
-            record.is_key,
-            record.ms,
-        )
+        return record.result(self.keys)
 
-    def _record(self, now: Now, state: State, reason: str, inliers: int = 0, parallax: float = math.nan) -> Record:
-        frame = now.frame
+    def finish(self) -> None:
+        """Adjust everything once more, when no frame will follow."""
+        self._take_recognised(-1, is_last=True)
+        self._places.close()
+        for segment in sorted({key.segment for key in self.keys}):
+            done = adjust_all(self.atlas.segment(segment), self.points, self.camera)
+            if done is not None:
+                self.atlas.apply(done)
+
+    # -- the frame at hand
+
+    def _prepared(self, frame: SequenceFrame) -> Now | None:
+        """The frame in the size that is tracked; None where it is of another shape."""
+        height, width = frame.gray.shape
+        gray = frame.gray
+        if abs(width * self.camera.height - height * self.camera.width) > _SAME_SHAPE * width * self.camera.height:
+            return None
+        if (width, height) != (self.camera.width, self.camera.height):
+            gray = cv2.resize(gray, (self.camera.width, self.camera.height), interpolation=cv2.INTER_AREA)
+        levels = build_levels(gray)
+        return Now(frame, levels, look_at(levels), frame.depth)
+
+    def _other_size(self, frame: SequenceFrame) -> str:
+        height, width = frame.gray.shape
+        expected = "x".join(map(str, self._source_size))
+        sentence = f"pictures of {width}x{height} instead of {expected} are of another camera; they are left out"
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+        return f"the picture is {width}x{height} instead of {expected}"
+
+    def _record(self, frame: SequenceFrame, state: State, reason: str, inliers: int = 0) -> Record:
         return Record(
-            frame.index, frame.time, frame.name, state, reason, self._segment, -1, None, inliers, parallax, False, 0.0
+            frame.index, frame.time, frame.name, state, reason, self._segment, -1, None, inliers, math.nan, False, 0.0
         )
 
-    # -- the first map
+    def _doubt(self, now: Now, found: int) -> tuple[State, str]:
+        """What is wrong with a frame in which little was found."""
+        if now.look.is_void:
+            return State.EXPOSURE, f"the picture is nearly {'black' if now.look.mean < 128 else 'white'}"
+        if now.look.jumped_from(self._last_look):
+            return State.EXPOSURE, "the brightness jumped"
+        if self._last_look is not None and now.look.detail < 0.6 * self._usual_detail:
+            return State.BLUR, "the picture is blurred"
+        return State.LOW_TEXTURE, f"only {found} points to hold on to"
+
+    # -- the beginning of a segment
+
+    def _begin_segment(self) -> None:
+        self._start = MonoStart(
+            self.points, self._rays, self.options.max_points, self._distance, self.options.max_pending
+        )
+        self._is_tracking = False
+        self._cam_from_world: Floats = np.eye(4)
+        self._velocity: Floats = np.eye(4)
+        self._local: Rows = np.zeros(0, np.int64)
+        self._candidates: Rows = np.zeros(0, np.int64)
+        self._key_count = 0
+        self._since_key = 0
+        self._usual_detail = 0.0
+
+    def _begin(self, now: Now) -> Record:
+        if self._lost_since is not None:
+            record = self._find_again(now)
+            if record is not None:
+                return record
+        if now.look.is_void:
+            state, reason = self._doubt(now, 0)
+            return self._record(now.frame, state, reason)
+        return self._begin_mono(now) if self.sensor is Sensor.MONO else self._begin_metric(now)
 
     def _begin_metric(self, now: Now) -> Record:
-        corners = find_corners(now.levels, np.zeros((0, 2), np.float32), self.options.max_points, self._distance)
-        depth, _ = self._measure(now, corners)
-        if int((depth > 0.0).sum()) < 2 * self.options.min_inliers:
-            return self._record(now, State.INITIALIZING, f"depth at only {int((depth > 0.0).sum())} corners")
-        self._make_key(now, np.eye(4), nothing_found())
-        self._start_tracking(np.eye(4))
-        record = self._record(now, State.OK, "", len(self._local))
-        self._place(record, self._cam_from_world, is_key=True)
+        corners = find_corners(now.levels, Found.nothing().pixels, self.options.max_points, self._distance)
+        depth, _ = self._tracker.measure(now.depth, corners)
+        known = int((depth > 0.0).sum())
+        if known < 2 * self.options.min_inliers:
+            return self._record(now.frame, State.INITIALIZING, f"depth at only {known} of {len(corners)} corners")
+        self._make_key(now, np.eye(4), Found.nothing())
+        record = self._record(now.frame, State.OK, "", known)
+        self._set_tracking(np.eye(4))
+        self._hang(record, is_key=True)
         return record
 
-    def _start_tracking(self, cam_from_world: Floats) -> None:
+    def _set_tracking(self, cam_from_world: Floats) -> None:
         self._is_tracking = True
+        self._lost_since = None
         self._cam_from_world = cam_from_world
         self._velocity = np.eye(4)
-        self._refresh_local()
+        self._local = self.atlas.local_rows()
 
     def _begin_mono(self, now: Now) -> Record:
-        index = now.frame.index
-        if not self._pending or not len(self._initial):
-            return self._anchor(now, nothing_found())
-        rows = self._initial
-        identity = np.tile(np.eye(2, dtype=np.float32), (len(rows), 1, 1))
-        guess = self.points.last_pixel[rows] + self._flow[None]
-        found = look(self.points, Expected(rows, guess, identity), now.levels, 3)
-        good = found.ncc > self.options.min_ncc
-        if good.sum() < 0.5 * len(rows):
-            again = look(self.points, Expected(rows, self.points.last_pixel[rows], identity), now.levels, 3)
-            better = again.ncc > self.options.min_ncc
-            if better.sum() > good.sum():
-                found, good = again, better
-        found = found[good]
-        moved = found.pixels - self.points.last_pixel[found.rows]
-        self._flow = np.median(moved, axis=0).astype(np.float32) if len(moved) else np.zeros(2, np.float32)
-        rows, pixels = found.rows, found.pixels
-        self.points.last_pixel[rows] = pixels
-        self.points.last_frame[rows] = index
-        self._initial = rows
-        anchor = self.keys[-1]
-        record = self._record(now, State.INITIALIZING, "waiting for parallax", len(rows))
-        self._pending.append(Pending(record, found))
-        if len(rows) < max(0.35 * len(anchor.rows), 60):
-            self._pending.pop()
-            return self._anchor(now, found)
-        order = np.searchsorted(anchor.rows, rows)
-        at = anchor.pixels[order]
-        if self._attempted_at is None or self._is_far(at, pixels):
-            self._attempted_at = pixels
-            first = first_map(at, pixels, self.camera, self._rays, self.options.seed)
-            if first.cam1_from_cam0 is not None:
-                return self._draw_first_map(now, record, found, first.cam1_from_cam0, first.points)
+        start = self._start
+        if not start.pending:
+            return self._anchor(now, Found.nothing(), "the first frame")
+        found = start.follow(now.levels)
+        record = self._record(now.frame, State.INITIALIZING, "waiting for parallax", len(found))
+        self._touch(found, now)
+        if start.needs_anchor():
+            return self._anchor(now, found, "the view changed before there was parallax")
+        first = start.attempt(self.options.seed)
+        if first is not None and first.cam1_from_cam0 is not None:
+            return self._draw_first_map(now, record, found, first.cam1_from_cam0, first.points)
+        if first is not None:
             record.reason = first.reason
+        elif start.is_still():
+            record.reason = "the camera stands still"
+        start.wait(record, found)
         return record
 
-    def _is_far(self, at: Pixels, pixels: Pixels) -> bool:
-        """Whether points have moved enough for another look at the geometry."""
-        moved = np.median(np.linalg.norm(pixels - at, axis=1))
-        return bool(moved > 0.015 * self.camera.width)
-
-    def _anchor(self, now: Now, found: Found) -> Record:
-        """Make this the frame that a later one will be related to."""
-        if self.keys and self._pending and self.keys[-1].segment == self._segment:
-            self.points.free(np.setdiff1d(self.keys[-1].rows, found.rows))
+    def _anchor(self, now: Now, found: Found, reason: str) -> Record:
+        if self._start.pending and self.keys and self.keys[-1].segment == self._segment:
             self.keys.pop()
-        number = len(self.keys)
-        self.points.rehost(found.rows, found.pixels, now.levels, self._rays, number)
-        corners = find_corners(now.levels, found.pixels, self.options.max_points - len(found.rows), self._distance)
-        begun = self.points.begin(corners, now.levels, self._rays, number, now.frame.index, self._segment)
-        seen = joined(found, at_their_places(begun, corners))
-        seen = seen[np.argsort(seen.rows, kind="stable")]
+        seen = self._start.set_anchor(now.levels, found, len(self.keys), now.frame.index, self._segment)
         self.keys.append(self._key(now, np.eye(4), seen))
-        self._initial = seen.rows.copy()
-        self._flow = np.zeros(2, np.float32)
-        self._attempted_at = None
-        reason = "the first frame" if not self._pending else "the view changed before there was parallax"
-        if len(seen.rows) < 2 * self.options.min_inliers:
-            reason = f"only {len(seen.rows)} corners to follow"
-        record = self._record(now, State.INITIALIZING, reason, len(seen.rows))
-        self._pending.append(Pending(record, seen))
-        del self._pending[: -self.options.max_pending]
+        if len(seen) < 2 * self.options.min_inliers:
+            reason = f"only {len(seen)} corners to follow"
+        record = self._record(now.frame, State.INITIALIZING, reason, len(seen))
+        self._start.wait(record, seen)
         return record
 
     def _draw_first_map(self, now: Now, record: Record, found: Found, cam_from_anchor: Floats, xyz: Floats) -> Record:
@@ -270,183 +294,208 @@ class Odometry:
         self.points.views[anchor.rows] = 1
         self._make_key(now, cam_from_anchor, found)
         self._adjust_window(iterations=20)
-        self._start_tracking(self.keys[-1].cam_from_world.copy())
-        self._pending.pop()
+        self._set_tracking(self.keys[-1].cam_from_world.copy())
         record.state, record.reason, record.inliers = State.OK, "", int(good.sum())
-        self._place(record, self._cam_from_world, is_key=True)
+        self._hang(record, is_key=True)
         self._place_pending(anchor)
         return record
 
     def _place_pending(self, anchor: Key) -> None:
         """Frames from before the map, from the last to the first."""
-        start = self._cam_from_world.copy()
-        for pending in reversed(self._pending):
-            if pending.record.index == anchor.frame:
-                pending.record.is_key = True
-                self._place(pending.record, anchor.cam_from_world, anchor.number)
-                pending.record.state, pending.record.reason = State.OK, ""
-                start = anchor.cam_from_world.copy()
-                continue
-            known = self.points.kind[pending.found.rows] == MAPPED
-            if int(known.sum()) < self.options.min_inliers:
-                continue
-            posed = self._pose(pending.found[known], start)
-            if int(posed.inliers.sum()) < self.options.min_inliers:
-                continue
-            start = posed.cam_from_world
-            self._place(pending.record, start, anchor.number)
-            pending.record.state, pending.record.reason = State.OK, ""
-            pending.record.inliers = int(posed.inliers.sum())
-        self._pending = []
+        at = self._cam_from_world
+        for pending in reversed(self._start.pending):
+            record = pending.record
+            if record.index == anchor.frame:
+                at, count = anchor.cam_from_world, len(anchor.rows)
+                record.is_key = True
+            else:
+                known = self.points.kind[pending.found.rows] == MAPPED
+                if int(known.sum()) < self.options.min_inliers:
+                    continue
+                posed = self._tracker.pose(pending.found[known], at)
+                count = int(posed.inliers.sum())
+                if count < self.options.min_inliers:
+                    continue
+                at = posed.cam_from_world
+            record.hang_on(anchor, at)
+            record.state, record.reason, record.inliers = State.OK, "", count
+        self._start.pending = []
 
     # -- tracking
 
     def _go_on(self, now: Now) -> Record:
-        predicted = self._velocity @ self._cam_from_world
-        tracked = self._attempt(now, predicted, coarsest=2)
-        if not self._is_good(tracked):
-            for start, coarsest in ((self._cam_from_world, 3), (predicted, 3)):
-                other = self._attempt(now, start, coarsest)
-                if other.count > tracked.count:
-                    tracked = other
-                if self._is_good(tracked):
-                    break
-        if tracked.count < self.options.min_inliers:
-            return self._lose(now)
+        tracked = self._tracked(now)
+        if tracked is None or tracked.count < self.options.min_inliers:
+            return self._lose(now, 0 if tracked is None else tracked.count)
         cam_from_world = tracked.posed.cam_from_world
         self._velocity = cam_from_world @ inverse(self._cam_from_world)
         self._cam_from_world = cam_from_world
-        good = tracked.posed.inliers
-        seen = tracked.found[good]
-        self.points.last_frame[seen.rows] = now.frame.index
-        self.points.last_pixel[seen.rows] = seen.pixels
-        candidates = self._update_candidates(tracked.candidates, now)
-        parallax, shift = self._parallax(seen.rows, seen.pixels)
-        self._frames_since_key += 1
-        is_key = self._needs_key(len(seen.rows), shift)
-        record = self._record(now, State.OK, "", len(seen.rows), parallax)
+        seen = tracked.found[tracked.posed.inliers]
+        self._touch(seen, now)
+        candidates = self._cross_candidates(tracked.candidates, now)
+        angle = self._tracker.parallax(seen, self.keys[-1], cam_from_world)
+        self._since_key += 1
+        record = self._record(now.frame, State.OK, "", len(seen))
+        record.parallax_deg = math.degrees(angle)
+        if len(seen) < 2 * self.options.min_inliers:
+            record.state, record.reason = self._doubt(now, len(seen))
+        else:
+            self._usual_detail = now.look.detail + 0.9 * (self._usual_detail - now.look.detail)
+        is_key = self._needs_key(len(seen), angle)
         if is_key:
-            self._make_key(now, cam_from_world, joined(seen, candidates))
+            self._make_key(now, cam_from_world, seen.and_then(candidates))
             self._adjust_window()
-            self._recycle()
+            self.atlas.recycle()
             self._cam_from_world = self.keys[-1].cam_from_world.copy()
-            self._refresh_local()
-        self._place(record, self._cam_from_world, is_key=is_key)
+            self._local = self.atlas.local_rows(self._extra)
+            self._recognise(now)
+        self._hang(record, is_key=is_key)
         return record
 
-    def _is_good(self, tracked: Tracked) -> bool:
-        return tracked.count >= max(2 * self.options.min_inliers, 0.4 * tracked.looked)
+    def _tracked(self, now: Now) -> Tracked | None:
+        """The best of a few attempts, the dearer ones only where the cheaper ones fail."""
+        best: Tracked | None = None
+        for predicted, coarsest in ((self._predicted(now), 2), (self._cam_from_world, 3), (self._predicted(now), 3)):
+            tracked = self._attempt(now, predicted, coarsest)
+            if best is None or tracked.count > best.count:
+                best = tracked
+            if best.is_good(self.options.min_inliers):
+                return best
+        if best is not None and best.count >= 2 * self.options.min_inliers:
+            return best
+        recognised = self._by_description(now)
+        if recognised is not None and (best is None or recognised.count > best.count):
+            best = recognised
+        return best
 
     def _attempt(self, now: Now, predicted: Floats, coarsest: int) -> Tracked:
-        points, options = self.points, self.options
-        previous = self.records[-1].index if self.records else -1
-        expected = expect(points, self._local, self.keys, self.camera, predicted)
-        first = points.last_frame[expected.rows] == previous
-        size = (self.camera.width, self.camera.height)
-        chosen = spread_out(expected.pixels, first, options.max_points, size)
-        mapped = Expected(expected.rows[chosen], expected.pixels[chosen], expected.inverse_warps[chosen])
-        candidates = self._candidates[points.kind[self._candidates] == CANDIDATE]
-        candidates = candidates[points.last_frame[candidates] == previous]
-        at, ahead = project(self.camera, self._cam_from_world, points.xyz[candidates])
-        candidates, at = candidates[ahead], at[ahead]
-        tentative = expect(
-            points, candidates, self.keys, self.camera, predicted, points.last_pixel[candidates].astype(np.float64) - at
-        )
-        both = Expected(
-            np.concatenate([mapped.rows, tentative.rows]),
-            np.concatenate([mapped.pixels, tentative.pixels]),
-            np.concatenate([mapped.inverse_warps, tentative.inverse_warps]),
-        )
-        found = look(points, both, now.levels, coarsest)
-        good = found.ncc > options.min_ncc
-        count = len(mapped.rows)
-        mapped_found = found[np.flatnonzero(good[:count])]
-        depth, sigma = self._measure(now, mapped_found.pixels)
-        posed = self._pose(mapped_found, predicted, depth, sigma)
-        return Tracked(posed, mapped_found, found[np.flatnonzero(good[count:]) + count], count)
+        index = self.records[-1].index if self.records else -1
+        before = Before(index, self._cam_from_world)
+        return self._tracker.attempt(now.levels, now.depth, self._local, self._candidates, before, predicted, coarsest)
 
-    def _pose(
-        self, found: Found, start: Floats, depth: Floats | None = None, depth_sigma: Floats | None = None
-    ) -> Posed:
-        rays, moves = self._rays.tangents(found.pixels)
-        points = self.points.xyz[found.rows]
-        return refine_pose(points, rays, moves, found.covariance, start, depth, depth_sigma)
+    def _predicted(self, now: Now) -> Floats:
+        """Where the last motion leads, if the stamps are to be believed."""
+        step = now.frame.time - self._last_time
+        ratio = step / self._last_step if self._last_step > 0.0 else 1.0
+        if not 0.0 < ratio <= _STEP_RATIO:
+            ratio = 1.0
+        if abs(ratio - 1.0) < 0.1:
+            return self._velocity @ self._cam_from_world
+        turn, _ = cv2.Rodrigues(self._velocity[:3, :3])
+        motion = np.eye(4)
+        motion[:3, :3] = cv2.Rodrigues(turn * ratio)[0]
+        motion[:3, 3] = ratio * self._velocity[:3, 3]
+        return motion @ self._cam_from_world
 
-    def _measure(self, now: Now, pixels: Pixels) -> tuple[Floats, Floats]:
-        if now.depth is None:
-            return np.zeros(len(pixels)), np.ones(len(pixels))
-        height, width = now.depth.shape
-        scale = np.array([width / self.camera.width, height / self.camera.height])
-        return read_depths(now.depth, (pixels + 0.5) * scale - 0.5)
+    def _by_description(self, now: Now) -> Tracked | None:
+        """The learned way: where is this frame among the latest key frames, by descriptors alone?"""
+        if now.look.is_void or not self._views:
+            return None
+        description = self._places.describe(now.levels[0])
+        places = []
+        for number, gray, depth in reversed(self._views):
+            key = self.keys[number]
+            if number in self._places.index:
+                places.append(self._places.index[number])
+            elif key.segment == self._segment:
+                view = view_of(key, gray, self.points, depth)
+                known = self._places.describe(gray, view.pixels)
+                places.append(self._places.place(view, known))
+            found = self._places.find(description, places[-1:])
+            if found is not None:
+                return self._attempt(now, found.query_from_place @ key.cam_from_world, 3)
+        return None
 
-    def _update_candidates(self, found: Found, now: Now) -> Found:
+    def _touch(self, found: Found, now: Now) -> None:
+        self.points.last_frame[found.rows] = now.frame.index
+        self.points.last_pixel[found.rows] = found.pixels
+
+    def _cross_candidates(self, found: Found, now: Now) -> Found:
         """Depths of candidates, from where they are seen; those that contradict the motion are given up."""
-        points = self.points
-        rows, pixels = found.rows, found.pixels
-        if not len(rows):
+        if not len(found):
             return found
-        hosts = points.host[rows]
-        world_from_host = np.stack([inverse(self.keys[h].cam_from_world) for h in hosts])
-        world_from_cam = inverse(self._cam_from_world)
-        a = np.einsum("nij,nj->ni", world_from_host[:, :3, :3], points.host_rays[rows, 0])
-        b = self._rays.rays(pixels) @ world_from_cam[:3, :3].T
-        base = world_from_cam[:3, 3] - world_from_host[:, :3, 3]
-        ab = (a * b).sum(1)
-        sine2 = np.maximum(1.0 - ab**2, 1e-12)
-        along = ((base * a).sum(1) - ab * (base * b).sum(1)) / sine2
-        back = (ab * (base * a).sum(1) - (base * b).sum(1)) / sine2
-        gap = np.linalg.norm(
-            world_from_host[:, :3, 3] + along[:, None] * a - world_from_cam[:3, 3] - back[:, None] * b, axis=1
-        )
-        angle = np.sqrt(sine2)
-        noise = 1.0 / self._rays.pixels_per_radian
-        with np.errstate(divide="ignore", invalid="ignore"):
-            off = gap / np.maximum(back, 1e-9)
-        far = angle < 3.0 * noise
-        wrong = ~far & ((along <= 0.0) | (back <= 0.0) | (off > 4.0 * noise)) | ~np.isfinite(b).all(axis=1)
-        points.free(rows[wrong])
-        kept = ~wrong
-        rows, pixels, along, angle, a = rows[kept], pixels[kept], along[kept], angle[kept], a[kept]
-        world_from_host, far = world_from_host[kept], far[kept]
-        points.last_frame[rows] = now.frame.index
-        points.last_pixel[rows] = pixels
-        near = ~far
-        points.xyz[rows[near]] = world_from_host[near, :3, 3] + along[near, None] * a[near]
-        ready = angle > max(math.radians(1.0), 10.0 * noise)
-        points.kind[rows[ready]] = MAPPED
-        self._local = np.concatenate([self._local, rows[ready]])
-        return found[kept]
+        rays = self._rays.rays(found.pixels)
+        crossing = cross(self.points, found.rows, rays, self.keys, self._cam_from_world, self._rays.pixels_per_radian)
+        self.points.free(found.rows[crossing.is_wrong])
+        near = crossing.is_near & ~crossing.is_wrong
+        self.points.xyz[found.rows[near]] = crossing.xyz[near]
+        ready = found.rows[crossing.is_sure & ~crossing.is_wrong]
+        self.points.kind[ready] = MAPPED
+        self._local = np.concatenate([self._local, ready])
+        kept = found[~crossing.is_wrong]
+        self._touch(kept, now)
+        return kept
 
-    def _parallax(self, rows: Rows, pixels: Pixels) -> tuple[float, float]:
-        """Median angle (degrees) and shift (pixels) since the last key frame that its rotation does not explain."""
-        key = self.keys[-1]
-        _, here, there = np.intersect1d(rows, key.rows, return_indices=True)
-        if not len(here):
-            return math.nan, math.inf
-        cam_from_key = self._cam_from_world[:3, :3] @ key.cam_from_world[:3, :3].T
-        turned = self._rays.rays(key.pixels[there]) @ cam_from_key.T
-        cosine = np.clip((turned * self._rays.rays(pixels[here])).sum(1), -1.0, 1.0)
-        angle = float(np.nanmedian(np.arccos(cosine)))
-        return math.degrees(angle), angle * self._rays.pixels_per_radian
-
-    def _needs_key(self, count: int, shift: float) -> bool:
+    def _needs_key(self, count: int, angle: float) -> bool:
         options = self.options
-        if self._frames_since_key < options.min_key_gap and count >= 0.4 * self._key_count:
+        if self._since_key < options.min_key_gap and count >= 0.4 * self._key_count:
             return False
         if count < options.key_share * self._key_count or count < 4 * options.min_inliers:
             return True
-        return shift > options.key_parallax * self.camera.width
+        return not angle * self._rays.pixels_per_radian <= options.key_parallax * self.camera.width
 
-    def _lose(self, now: Now) -> Record:
-        record = self._record(now, State.LOST, "too few points found")
-        self._segment += 1
-        self._reset()
+    def _hang(self, record: Record, *, is_key: bool) -> None:
+        record.hang_on(self.keys[-1], self._cam_from_world)
+        record.is_key = is_key
+
+    # -- lost and found
+
+    def _lose(self, now: Now, found: int) -> Record:
+        state, reason = self._doubt(now, found)
+        if self._lost_since is None:
+            self._lost_since = now.frame.time
+            self._lost_at = self._cam_from_world
+        record = self._record(now.frame, state, reason)
+        self._is_tracking = False
+        # Something new may as well begin here: if the old is found again, it is joined to it.
+        self._start_over = 0
         return record
+
+    def _find_again(self, now: Now) -> Record | None:
+        """Look for a lost frame where it was lost, and among the key frames; None once that has been given up."""
+        lost_for = now.frame.time - (self._lost_since if self._lost_since is not None else now.frame.time)
+        if not now.look.is_void:
+            self._local = self.atlas.local_rows(self._extra)
+            tracked = self._attempt(now, self._cam_from_world, 3)
+            if not tracked.is_good(self.options.min_inliers):
+                other = self._by_description(now) or self._elsewhere(now)
+                tracked = other if other is not None and other.count > tracked.count else tracked
+            if tracked.count >= 2 * self.options.min_inliers:
+                self._is_tracking, self._lost_since = True, None
+                self._cam_from_world = tracked.posed.cam_from_world
+                self._velocity = np.eye(4)
+                seen = tracked.found[tracked.posed.inliers]
+                self._touch(seen, now)
+                record = self._record(now.frame, State.OK, "", len(seen))
+                self._since_key = self.options.min_key_gap
+                self._hang(record, is_key=False)
+                return record
+        if 0.0 <= lost_for < self.options.relocalize_s:
+            reason = "the place is looked for among the key frames"
+            if now.look.is_void:
+                return self._record(now.frame, *self._doubt(now, 0))
+            return self._record(now.frame, State.RELOCALIZING, reason)
+        self._lost_since = None
+        self._segment = max((key.segment for key in self.keys), default=-1) + 1
+        self._begin_segment()
+        return None
+
+    def _elsewhere(self, now: Now) -> Tracked | None:
+        """Look among all described key frames."""
+        description = self._places.describe(now.levels[0])
+        places = [place for place in self._places.likely(description, 5) if place.segment == self._segment]
+        found = self._places.find(description, places)
+        if found is None:
+            return None
+        self._extra = self.atlas.neighbours(found.key)
+        self._local = np.unique(np.concatenate([self._local, *(self.keys[n].rows for n in self._extra)]))
+        self._local = self._local[self.points.kind[self._local] == MAPPED]
+        return self._attempt(now, found.query_from_place @ self.keys[found.key].cam_from_world, 3)
 
     # -- key frames
 
     def _key(self, now: Now, cam_from_world: Floats, seen: Found) -> Key:
-        depth, sigma = self._measure(now, seen.pixels)
+        depth, sigma = self._tracker.measure(now.depth, seen.pixels)
         frame = now.frame
         return Key(
             len(self.keys), frame.index, frame.time, frame.name, self._segment, cam_from_world.copy(), seen.rows,
@@ -460,23 +509,24 @@ class Odometry:
         points.views[seen.rows] += 1
         waiting = (points.kind[seen.rows] == CANDIDATE) & (key.depth > 0.0)
         self._map_by_depth(key, seen.rows[waiting], seen.pixels[waiting], key.depth[waiting])
-        corners = find_corners(now.levels, seen.pixels, self.options.max_points - len(seen.rows), self._distance)
+        corners = find_corners(now.levels, seen.pixels, self.options.max_points - len(seen), self._distance)
         begun = points.begin(corners, now.levels, self._rays, key.number, now.frame.index, self._segment)
-        depth, sigma = self._measure(now, corners)
-        key.see(begun, corners, at_their_places(begun, corners).covariance, depth, sigma)
+        depth, sigma = self._tracker.measure(now.depth, corners)
+        key.see(begun, corners, Found.begun(begun, corners).covariance, depth, sigma)
         points.views[begun] = 1
         known = depth > 0.0
         self._map_by_depth(key, begun[known], corners[known], depth[known])
         self._guess_depths(key, begun[~known], seen.rows)
         followed = np.concatenate([seen.rows, begun])
         self._candidates = followed[points.kind[followed] == CANDIDATE]
-        self._frames_since_key = 0
+        self._since_key = 0
         self._key_count = int((points.kind[followed] == MAPPED).sum())
+        self._views = [*self._views[-(_VIEWS_KEPT - 1) :], (key.number, now.levels[0], now.depth)]
 
     def _map_by_depth(self, key: Key, rows: Rows, pixels: Pixels, depth: Floats) -> None:
         rays = self._rays.rays(pixels)
         seen = rays * (depth / rays[:, 2])[:, None]
-        world_from_cam = inverse(key.cam_from_world)
+        world_from_cam = key.world_from_cam
         self.points.xyz[rows] = seen @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
         self.points.kind[rows] = MAPPED
 
@@ -485,90 +535,113 @@ class Odometry:
         known = others[self.points.kind[others] == MAPPED]
         seen = self.points.xyz[known] @ key.cam_from_world[:3, :3].T + key.cam_from_world[:3, 3]
         distance = float(np.median(np.linalg.norm(seen, axis=1))) if len(known) else 1.0
-        world_from_cam = inverse(key.cam_from_world)
+        world_from_cam = key.world_from_cam
         rays = self.points.host_rays[begun, 0]
         self.points.xyz[begun] = (distance * rays) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
 
-    def _recycle(self) -> None:
-        """Let new points have the rows of those given up, once no key frame names them."""
-        if self.points.dead_count < 1000:
-            return
-        for key in self.keys:
-            alive = self.points.kind[key.rows] != FREE
-            if not alive.all():
-                key.keep(alive)
-        self.points.recycle()
-
     def _adjust_window(self, iterations: int = 8) -> None:
-        own = [key for key in self.keys if key.segment == self._segment]
-        window = own[-self.options.window :]
-        seen = np.zeros(len(self.points.kind), np.bool_)
-        for key in window:
-            seen[key.rows] = True
-        shared = sorted(((int(seen[key.rows].sum()), key.number) for key in own[: -self.options.window]), reverse=True)[
-            : self.options.held
-        ]
-        held = [self.keys[number] for count, number in shared if count >= 10]
-        chosen = held + window
-        fixed = [True] * len(held) + [False] * len(window)
-        if not held:
-            fixed[0] = True
-        job = gather(chosen, fixed, self.points, self.camera)
-        if job is None:
+        job = self.atlas.window_job(self._segment, self.options.window, self.options.held)
+        if job is not None:
+            self.atlas.apply(adjust(job, iterations))
+
+    # -- loops
+
+    def _recognise(self, now: Now) -> None:
+        """Have the new key frame described and looked for, if it is time."""
+        if not self.options.loops or self._places.is_busy:
             return
-        done = adjust(job, iterations)
-        for number, pose in zip(job.keys, done.poses, strict=True):
-            self.keys[number].cam_from_world = pose
-        self.points.xyz[job.rows] = done.points
-        self._drop(job.entries[done.outliers])
-
-    def _drop(self, entries: NDArray[np.int64]) -> None:
-        """Give up observations, and the points that lose their hold."""
-        for number in np.unique(entries[:, 0]):
-            rows = entries[entries[:, 0] == number, 1]
-            key = self.keys[number]
-            gone = np.isin(key.rows, rows)
-            self.points.views[key.rows[gone]] -= 1
-            key.keep(~gone)
-        rows = np.unique(entries[:, 1])
-        weak = rows[self.points.views[rows] < 1]
-        self.points.free(weak)
-
-    def _refresh_local(self) -> None:
-        """The points that may be seen next."""
+        if now.frame.index < self._last_described + _DESCRIBED_GAP:
+            return
+        self._last_described = now.frame.index
         key = self.keys[-1]
-        own = [other for other in self.keys if other.segment == self._segment]
-        seen = np.zeros(len(self.points.kind), np.bool_)
-        seen[key.rows] = True
-        shared = np.array([int(seen[other.rows].sum()) for other in own])
-        chosen = np.argsort(-shared, kind="stable")[:15]
-        chosen = chosen[shared[chosen] > 0]
-        rows = np.unique(np.concatenate([key.rows, *(own[i].rows for i in chosen), *(o.rows for o in own[-4:])]))
-        self._local = rows[self.points.kind[rows] == MAPPED]
+        view = view_of(key, now.levels[0], self.points, now.depth)
+        self._places.submit(view, self.atlas.neighbours(key.number))
 
-    def _place(self, record: Record, cam_from_world: Floats, key: int | None = None, is_key: bool = False) -> None:
-        number = len(self.keys) - 1 if key is None else key
-        record.key = number
-        record.cam_from_key = cam_from_world @ inverse(self.keys[number].cam_from_world)
-        record.is_key = record.is_key or is_key
+    def _take_recognised(self, frame: int, *, is_last: bool = False) -> None:
+        done = self._places.take(frame, is_last=is_last)
+        if done is not None:
+            self._learn(done)
 
+    def _learn(self, done: Recognised) -> None:
+        """What a recognised key frame means for the path."""
+        query = self.keys[done.view.key]
+        meetings = [
+            Meeting.of(query.number, found, query.world_from_cam, self.keys[found.key].world_from_cam)
+            for found in done.found
+        ]
+        for meeting in self._gate.judge(meetings):
+            place = self.keys[meeting.place]
+            other = self.keys[meeting.query]
+            if place.segment != other.segment:
+                self._meetings.append(meeting)
+                self._join(place.segment, other.segment)
+                continue
+            self._constraints.append(meeting.constraint(place.number, other.number))
+            self.loops.append(Loop(other.frame, place.frame, meeting.inliers, joined_segments=False))
+            self._close(other.segment)
+            self._extra = self.atlas.neighbours(place.number)
 
-def nothing_found() -> Found:
-    """No point."""
-    return at_their_places(np.zeros(0, np.int64), np.zeros((0, 2), np.float32))
+    def _close(self, segment: int) -> None:
+        """Correct a segment by its loops."""
+        own = self.atlas.segment(segment)
+        place = {key.number: i for i, key in enumerate(own)}
+        constraints = [
+            LoopConstraint(place[c.first], place[c.second], c.first_from_second, c.covariance)
+            for c in self._constraints
+            if c.first in place and c.second in place
+        ]
+        steps = [(i, i + gap) for gap in (1, 2) for i in range(len(own) - gap)]
+        first, second = np.array(steps, np.int64).reshape(-1, 2).T
+        try:
+            closed = close_loops(
+                np.stack([key.world_from_cam for key in own]),
+                first,
+                second,
+                constraints,
+                is_metric=self.sensor is not Sensor.MONO,
+            )
+        except EstimationError:
+            return
+        if closed.accepted.any():
+            self._moved(own, closed.world_from_cam, closed.scales)
 
+    def _moved(self, own: list[Key], world_from_cam: Floats, scales: Floats) -> None:
+        last = self.records[-1] if self.records else None
+        self.atlas.move([key.number for key in own], world_from_cam, scales)
+        for key, scale in zip(own, scales, strict=True):
+            self._places.index.move_to_segment([key.number], key.segment, float(scale))
+        self._gate.forget()
+        if self._is_tracking and last is not None:
+            moved = last.cam_from_world(self.keys)
+            if moved is not None:
+                self._cam_from_world = moved
+                self._velocity[:3, 3] *= scales[-1]
+            self._local = self.atlas.local_rows(self._extra)
 
-def at_their_places(rows: Rows, pixels: Pixels) -> Found:
-    """Points where they begin: by definition there."""
-    covariance = np.tile(np.array(_BEGUN, np.float32), (len(rows), 1))
-    return Found(rows, pixels, np.ones(len(rows), np.float32), covariance)
-
-
-def joined(first: Found, second: Found) -> Found:
-    """One after the other."""
-    return Found(
-        np.concatenate([first.rows, second.rows]),
-        np.concatenate([first.pixels, second.pixels]),
-        np.concatenate([first.ncc, second.ncc]),
-        np.concatenate([first.covariance, second.covariance]),
-    )
+    def _join(self, first: int, second: int) -> None:
+        """Make one of two segments, where meetings tell how they lie."""
+        pair = {first, second}
+        into, away = min(pair), max(pair)
+        between = []
+        for meeting in self._meetings:
+            if {self.keys[meeting.place].segment, self.keys[meeting.query].segment} != pair:
+                continue
+            if self.keys[meeting.place].segment == into:
+                between.append(meeting)
+        joined = join(between, self.sensor is not Sensor.MONO) if between else None
+        if joined is None:
+            return
+        own = self.atlas.segment(away)
+        poses = joined.moved(np.stack([key.world_from_cam for key in own]))
+        self._moved(own, poses, np.full(len(own), joined.scale))
+        self.atlas.join(away, into)
+        self._places.index.move_to_segment([key.number for key in own], into)
+        if self._segment == away:
+            self._segment = into
+            self._local = self.atlas.local_rows(self._extra) if self._is_tracking else self._local
+        for meeting, agrees in zip(between, joined.agreeing, strict=True):
+            if agrees:
+                query, place = self.keys[meeting.query], self.keys[meeting.place]
+                self.loops.append(Loop(query.frame, place.frame, meeting.inliers, joined_segments=True))
+                self._constraints.append(meeting.constraint(place.number, query.number))
+        self._meetings = [meeting for meeting in self._meetings if meeting not in between]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.geometry.cameras import Camera
+from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key, inverse
 from cv3d.odometry.patches import RADIUS, align_kernel
 from cv3d.odometry.points import PointTable
@@ -34,20 +35,16 @@ class Expected:
     inverse_warps: Pixels
     """(n, 2, 2) from offsets in the frame to offsets in the reference."""
 
+    def __getitem__(self, index: NDArray[np.int64]) -> Expected:
+        return Expected(self.rows[index], self.pixels[index], self.inverse_warps[index])
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Where points are seen."""
-
-    rows: Rows
-    pixels: Pixels
-    ncc: Pixels
-    """(n,) correlation with the reference; -1: not found."""
-    covariance: Pixels
-    """(n, 3) of the places (xx, xy, yy), pixels squared."""
-
-    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Found:
-        return Found(self.rows[index], self.pixels[index], self.ncc[index], self.covariance[index])
+    def and_then(self, other: Expected) -> Expected:
+        """These, then others."""
+        return Expected(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.pixels, other.pixels]),
+            np.concatenate([self.inverse_warps, other.inverse_warps]),
+        )
 
 
 def project(camera: Camera, cam_from_world: Floats, points: Floats) -> tuple[Floats, Bools]:
@@ -90,16 +87,13 @@ def expect(
     if not len(rows):
         return Expected(rows, np.zeros((0, 2), np.float32), np.zeros((0, 2, 2), np.float32))
     hosts, which = np.unique(points.host[rows], return_inverse=True)
-    world_from_host = np.stack([inverse(keys[host].cam_from_world) for host in hosts])
-    cam_from_host = (cam_from_world @ world_from_host)[which]
+    host_from_world = np.stack([keys[host].cam_from_world for host in hosts])
+    cam_from_host = np.stack([cam_from_world @ inverse(one) for one in host_from_world])[which]
+    host_from_world = host_from_world[which]
     xyz = points.xyz[rows]
-    # The distance along the host's ray, from the present place of the point.
-    in_host = np.einsum(
-        "nij,nj->ni", np.linalg.inv(world_from_host)[which][:, :3, :3], xyz - world_from_host[which][:, :3, 3]
-    )
-    distance = np.linalg.norm(in_host, axis=1)
-    rays = points.host_rays[rows]
-    beside = distance[:, None, None] * rays[:, 1:]
+    in_host = np.einsum("nij,nj->ni", host_from_world[:, :3, :3], xyz) + host_from_world[:, :3, 3]
+    # Neighbours of the point on a plane that faces the host.
+    beside = np.linalg.norm(in_host, axis=1)[:, None, None] * points.host_rays[rows, 1:]
     seen_beside = np.einsum("nij,nkj->nki", cam_from_host[:, :3, :3], beside) + cam_from_host[:, None, :3, 3]
     seen = xyz @ cam_from_world[:3, :3].T + cam_from_world[:3, 3]
     count = len(rows)

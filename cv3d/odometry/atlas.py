@@ -1,0 +1,168 @@
+"""The map: key frames and points, and what is done to them as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.geometry.cameras import Camera
+from cv3d.odometry.keys import Key, inverse
+from cv3d.odometry.points import FREE, MAPPED, PointTable
+from cv3d.odometry.records import Record
+from cv3d.odometry.window import Adjusted, Job, gather
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+_COVISIBLE = 15
+"""Key frames that share points with the last one, whose points may be seen next."""
+_NEARBY = 6
+"""Key frames that merely stand near it and look the same way."""
+_NEAR_ANGLE = 0.7
+"""Least cosine between viewing directions."""
+_LEAST_SHARED = 10
+"""Fewest shared points of an older key frame that holds the window."""
+_RECYCLE_AT = 1000
+
+
+class Atlas:
+    """Key frames and points of all segments."""
+
+    def __init__(self, camera: Camera) -> None:
+        self.camera = camera
+        self.points = PointTable()
+        self.keys: list[Key] = []
+        self.records: list[Record] = []
+
+    def segment(self, number: int) -> list[Key]:
+        """Its key frames, in order."""
+        return [key for key in self.keys if key.segment == number]
+
+    def window_job(self, segment: int, size: int, held: int) -> Job | None:
+        """The adjustment of the latest key frames, those before them that see the same points holding them."""
+        own = self.segment(segment)
+        window, older = own[-size:], own[:-size]
+        fixed: list[Key] = []
+        if older:
+            seen = self._seen_by(window)
+            shared = np.array([int(seen[key.rows].sum()) for key in older])
+            order = np.argsort(-shared, kind="stable")[:held]
+            fixed = [older[i] for i in order if shared[i] >= _LEAST_SHARED]
+        chosen = fixed + window
+        holds = [True] * len(fixed) + [False] * len(window)
+        if not fixed:
+            holds[0] = True
+        return gather(chosen, holds, self.points, self.camera) if len(chosen) > 1 else None
+
+    def apply(self, done: Adjusted) -> None:
+        """Take over what an adjustment found."""
+        for number, cam_from_world in zip(done.job.keys, done.poses, strict=True):
+            self.keys[number].cam_from_world = cam_from_world
+        alive = self.points.kind[done.job.rows] == MAPPED
+        self.points.xyz[done.job.rows[alive]] = done.points[alive]
+        self.drop(done.job.entries[done.outliers])
+
+    def drop(self, entries: NDArray[np.int64]) -> None:
+        """Give up observations, (n, 2) key frame and row, and the points that nothing sees any more."""
+        for number in np.unique(entries[:, 0]):
+            key = self.keys[number]
+            gone = np.isin(key.rows, entries[entries[:, 0] == number, 1])
+            self.points.views[key.rows[gone]] -= 1
+            key.keep(~gone)
+        rows = np.unique(entries[:, 1])
+        self.points.free(rows[self.points.views[rows] < 1])
+
+    def recycle(self) -> None:
+        """Let new points have the rows of those given up, once no key frame names them."""
+        if self.points.dead_count < _RECYCLE_AT:
+            return
+        for key in self.keys:
+            alive = self.points.kind[key.rows] != FREE
+            if not alive.all():
+                key.keep(alive)
+        self.points.recycle()
+
+    def local_rows(self, extra: Sequence[int] = ()) -> Rows:
+        """Mapped points that may be seen next: of the last key frame, and of those that see or stand where it does."""
+        last = self.keys[-1]
+        own = self.segment(last.segment)
+        seen = self._seen_by([last])
+        shared = np.array([int(seen[key.rows].sum()) for key in own])
+        order = np.argsort(-shared, kind="stable")
+        chosen = [own[i] for i in order[:_COVISIBLE] if shared[i] > 0]
+        chosen += own[-4:] + [self.keys[number] for number in extra if self.keys[number].segment == last.segment]
+        chosen += self._nearby(own, last)
+        rows = np.unique(np.concatenate([key.rows for key in chosen]))
+        return rows[self.points.kind[rows] == MAPPED]
+
+    def nearest(self, cam_from_world: Floats, segment: int) -> Key:
+        """The key frame of a segment that stands nearest to a place."""
+        own = self.segment(segment)
+        centre = inverse(cam_from_world)[:3, 3]
+        distances = [float(np.linalg.norm(key.world_from_cam[:3, 3] - centre)) for key in own]
+        return own[int(np.argmin(distances))]
+
+    def neighbours(self, number: int) -> list[int]:
+        """Numbers of the key frames that share points with one, and its own."""
+        own = self.segment(self.keys[number].segment)
+        seen = self._seen_by([self.keys[number]])
+        return [key.number for key in own if int(seen[key.rows].sum()) >= _LEAST_SHARED or key.number == number]
+
+    def move(self, numbers: Sequence[int], world_from_cam: Floats, scales: Floats) -> None:
+        """Put key frames elsewhere, with the points that they host and the frames that hang on them.
+
+        Args:
+            numbers: of the key frames, n of them.
+            world_from_cam: their new places, (n, 4, 4), rigid.
+            scales: by what lengths in their cameras grow, (n,).
+        """
+        place = np.full(len(self.keys), -1, np.int64)
+        place[list(numbers)] = np.arange(len(numbers))
+        rows = np.flatnonzero(self.points.kind != FREE)
+        which = place[self.points.host[rows]]
+        rows, which = rows[which >= 0], which[which >= 0]
+        before = np.stack([self.keys[number].cam_from_world for number in numbers])[which]
+        seen = np.einsum("nij,nj->ni", before[:, :3, :3], self.points.xyz[rows]) + before[:, :3, 3]
+        seen *= scales[which, None]
+        after = world_from_cam[which]
+        self.points.xyz[rows] = np.einsum("nij,nj->ni", after[:, :3, :3], seen) + after[:, :3, 3]
+        for number, pose in zip(numbers, world_from_cam, strict=True):
+            self.keys[number].cam_from_world = inverse(pose)
+            self.keys[number].depth = self.keys[number].depth * scales[place[number]]
+        for record in self.records:
+            if record.key >= 0 and place[record.key] >= 0 and record.cam_from_key is not None:
+                record.cam_from_key = record.cam_from_key.copy()
+                record.cam_from_key[:3, 3] *= scales[place[record.key]]
+
+    def join(self, segment: int, into: int) -> None:
+        """Count key frames, points and frames of a segment to another one."""
+        for key in self.keys:
+            if key.segment == segment:
+                key.segment = into
+        self.points.segment[self.points.segment == segment] = into
+        for record in self.records:
+            if record.segment == segment:
+                record.segment = into
+
+    def _seen_by(self, keys: Sequence[Key]) -> NDArray[np.bool_]:
+        seen = np.zeros(len(self.points.kind), np.bool_)
+        for key in keys:
+            seen[key.rows] = True
+        return seen
+
+    def _nearby(self, own: list[Key], last: Key) -> list[Key]:
+        """Older key frames near the last one that look the same way."""
+        older = own[:-_COVISIBLE]
+        mapped = last.rows[self.points.kind[last.rows] == MAPPED]
+        if not older or not len(mapped):
+            return []
+        poses = np.stack([key.cam_from_world for key in older])
+        centres = -np.einsum("nji,nj->ni", poses[:, :3, :3], poses[:, :3, 3])
+        at = last.world_from_cam[:3, 3]
+        reach = 0.5 * float(np.median(np.linalg.norm(self.points.xyz[mapped] - at, axis=1)))
+        away = np.linalg.norm(centres - at, axis=1)
+        alike = poses[:, 2, :3] @ last.cam_from_world[2, :3] > _NEAR_ANGLE
+        order = np.argsort(np.where(alike, away, np.inf), kind="stable")[:_NEARBY]
+        return [older[i] for i in order if alike[i] and away[i] < reach]
