@@ -64,7 +64,8 @@ class FusedEngine:
     """Prepares batches in the host's memory, which is used again by the next batch."""
 
     def __init__(self, voxel_m: float, truncation_m: float, options: GridOptions) -> None:
-        self.voxel, self.truncation = np.float32(voxel_m), np.float32(truncation_m)
+        noise = options.noise
+        self.lengths = np.array([voxel_m, truncation_m, noise.base_m, noise.quadratic], np.float32)
         self.voxel_m = voxel_m
         judging = Judging.of(options)
         self.range = np.float32(judging.min_depth), np.float32(judging.max_depth)
@@ -156,8 +157,7 @@ class FusedBatch:
                 motions,
                 self._records,
                 (width, height),
-                engine.voxel,
-                engine.truncation,
+                engine.lengths,
                 sign,
                 fields.sums,
                 fields.weights,

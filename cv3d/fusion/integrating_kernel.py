@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cv3d.fusion.integration import FULL_SPREADS, REACH_SPREADS
 from cv3d.fusion.layout import DISTANCE_STEPS, MAX_COUNT, MAX_WEIGHT, SIDE, VOXELS
 from cv3d.fusion.prepared import DEPTH_STEPS, GRADIENT_STEP_M, SLOPE_STEPS
 from cv3d.geometry.fused import fused
@@ -23,6 +24,7 @@ _0, _1, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
 _GRADIENT = np.float32(GRADIENT_STEP_M)
 _SLOPE = np.float32(1.0 / SLOPE_STEPS)
 _STEPS = np.float32(DISTANCE_STEPS)
+_REACH, _FULL = np.float32(REACH_SPREADS), np.float32(FULL_SPREADS)
 _METRES = np.float32(1.0 / DEPTH_STEPS)
 _16, _LOW = np.int32(16), np.int32(0xFFFF)
 _X, _Y, _Z = 0, VOXELS, 2 * VOXELS
@@ -112,8 +114,7 @@ def integrate_blocks(
     motions: Floats,
     records: NDArray[np.int32],
     size: tuple[int, int],
-    voxel: float,
-    truncation: float,
+    lengths: Floats,
     sign: int,
     sums: Ints,
     weights: Ints,
@@ -133,8 +134,7 @@ def integrate_blocks(
         motions: (K, 3, 4) cam_from_anchor.
         records: (K, h w + 1, 4), as :func:`cv3d.fusion.prepared.prepare` gives them; 0 at the end.
         size: width and height.
-        voxel: edge, metres.
-        truncation: metres.
+        lengths: edge of a voxel, truncation, base and quadratic part of the noise.
         sign: 1 or -1.
         sums: and
         weights: and
@@ -144,6 +144,7 @@ def integrate_blocks(
     width, height = size
     scratch, whole = np.empty(_SCRATCH, np.float32), np.empty(_WHOLE, np.int32)
     pixels = np.empty(VOXELS, np.uint32)
+    voxel = lengths[0]
     fill_lattice(scratch, voxel)
     has_color = colors.shape[1] > 0
     sign = np.int32(sign)
@@ -154,7 +155,7 @@ def integrate_blocks(
                 continue
             if project_block(blocks[n], anchors[k], cameras[k], motions[k], voxel, width, height, scratch, pixels):
                 gather(records[k], pixels, whole)
-                add_distances(scratch, whole, truncation, voxel, sign, sums[r], weights[r])
+                add_distances(scratch, whole, lengths, sign, sums[r], weights[r])
                 add_colors(whole, sign, has_color, counts[r], colors[r if has_color else 0])
 
 
@@ -170,28 +171,30 @@ def gather(records: Ints, pixels: NDArray[np.uint32], whole: Ints) -> None:
 
 
 @fused
-def add_distances(
-    scratch: Floats, whole: Ints, truncation: float, voxel: float, sign: int, sums: Ints, weights: Ints
-) -> None:
+def add_distances(scratch: Floats, whole: Ints, lengths: Floats, sign: int, sums: Ints, weights: Ints) -> None:
     """Add one picture's distances to a block, and note which voxels are near its surface."""
-    per_truncation, per_fading = _1 / truncation, _1 / (truncation - voxel)
+    voxel, truncation, base, quadratic = lengths[0], lengths[1], lengths[2], lengths[3]
+    per_truncation = _1 / truncation
     for i in range(VOXELS):
         far, quality, gradients = whole[_FAR + i], whole[_QUALITY + i], whole[_GRADIENTS + i]
+        depth = np.float32(far) * _METRES
         change = np.float32(gradients >> _16) * scratch[_ACROSS + i]
         change += np.float32(np.int32(gradients << _16) >> _16) * scratch[_DOWN + i]
-        behind = np.float32(far) * _METRES - scratch[_AHEAD + i] + _GRADIENT * change
-        distance = behind * (np.float32(quality & _LOW) * _SLOPE)
-        counts = (far > 0) & (distance > -truncation)
-        fading = min((truncation + distance) * per_fading, _1)
+        distance = (depth - scratch[_AHEAD + i] + _GRADIENT * change) * (np.float32(quality & _LOW) * _SLOPE)
+        spread = base + quadratic * depth * depth
+        reach, full = max(truncation, _REACH * spread), max(voxel, _FULL * spread)
+        counts = (far > 0) & (distance > -reach)
+        fading = min((reach + distance) / (reach - full), _1)
         given = np.floor(np.float32(quality >> _16) * fading + _HALF) if counts else _0
-        steps = np.floor(min(distance * per_truncation, _1) * _STEPS + _HALF) if counts else _0
+        clipped = max(min(distance * per_truncation, _1), -_1)
+        steps = np.floor(clipped * _STEPS + _HALF) if counts else _0
         weight = weights[i] + sign * np.int32(given)
         value = sums[i] + sign * np.int32(given * steps)
         shift = np.int32(1 if weight > MAX_WEIGHT else 0)
         weight, value = weight >> shift, value >> shift
         weights[i] = weight if weight > 0 else 0
         sums[i] = value if weight > 0 else 0
-        whole[_NEAR + i] = 1 if counts & (distance < truncation) else 0
+        whole[_NEAR + i] = 1 if counts & (distance < reach) else 0
 
 
 @fused

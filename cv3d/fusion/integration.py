@@ -8,8 +8,14 @@ import torch
 from torch import Tensor
 
 from cv3d.fusion.layout import DISTANCE_STEPS, MAX_COUNT, MAX_WEIGHT, SIDE, VOXELS
+from cv3d.fusion.options import DepthNoise
 from cv3d.fusion.prepared import DEPTH_STEPS, GRADIENT_STEP_M, SLOPE_STEPS, Intrinsics
 
+REACH_SPREADS = 4.0
+"""How far behind the surface voxels are told that they are inside, in spreads of the depth, where that is more than the
+truncation: else what is measured too near would count for more than what is measured too far."""
+FULL_SPREADS = 2.0
+"""How far behind they are told so with full weight."""
 _CHUNK = 4096
 """Blocks at a time: bounds what the expression takes beside the grid."""
 
@@ -37,6 +43,24 @@ class VoxelTensors:
     colors: Tensor | None
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """Of a grid, metres."""
+
+    voxel: float
+    """Edge of a voxel."""
+    truncation: float
+    """Distance that is kept at most."""
+    base: float
+    """Spread of a depth z: base + quadratic z²; an upper bound of :class:`cv3d.fusion.options.DepthNoise`'s."""
+    quadratic: float
+
+    @staticmethod
+    def of(voxel_m: float, truncation_m: float, noise: DepthNoise) -> Lengths:
+        """Those of a grid."""
+        return Lengths(voxel_m, truncation_m, noise.base_m, noise.quadratic)
+
+
 def voxel_offsets(device: torch.device) -> Tensor:
     """(512, 3) lattice coordinates in a block by a voxel's place in a field."""
     place = torch.arange(VOXELS, device=device, dtype=torch.int32)
@@ -44,7 +68,7 @@ def voxel_offsets(device: torch.device) -> Tensor:
 
 
 def integrate(
-    fields: VoxelTensors, rows: Tensor, blocks: Tensor, picture: Picture, voxel: float, truncation: float, sign: int
+    fields: VoxelTensors, rows: Tensor, blocks: Tensor, picture: Picture, lengths: Lengths, sign: int
 ) -> None:
     """Add one picture to the voxels of some blocks, or take it away again.
 
@@ -53,19 +77,17 @@ def integrate(
         rows: (n,) int64, where the blocks lie in the fields, each once.
         blocks: (n, 3) int32 coordinates from the anchor block.
         picture: what is added.
-        voxel: edge, metres.
-        truncation: metres.
+        lengths: of voxel, truncation and noise.
         sign: 1 to add, -1 to take away.
     """
     for start in range(0, len(rows), _CHUNK):
-        _integrate(
-            fields, rows[start : start + _CHUNK], blocks[start : start + _CHUNK], picture, voxel, truncation, sign
-        )
+        _integrate(fields, rows[start : start + _CHUNK], blocks[start : start + _CHUNK], picture, lengths, sign)
 
 
 def _integrate(
-    fields: VoxelTensors, rows: Tensor, blocks: Tensor, picture: Picture, voxel: float, truncation: float, sign: int
+    fields: VoxelTensors, rows: Tensor, blocks: Tensor, picture: Picture, lengths: Lengths, sign: int
 ) -> None:
+    voxel, truncation = lengths.voxel, lengths.truncation
     camera, (height, width) = picture.camera, picture.records.shape[:2]
     lattice = blocks[:, None, :] * SIDE + voxel_offsets(blocks.device)
     points = lattice.to(torch.float32) * voxel
@@ -82,12 +104,14 @@ def _integrate(
     gx, gy = (gradient >> 16).to(torch.float32), ((gradient << 16) >> 16).to(torch.float32)
     behind = depth - z + GRADIENT_STEP_M * (gx * (u - column) + gy * (v - row))
     distance = behind * slope * (1.0 / SLOPE_STEPS)
-    is_seen = is_seen & (depth > 0) & (distance > -truncation)
-    is_near = is_seen & (distance < truncation)
+    spread = lengths.base + lengths.quadratic * depth * depth
+    reach, full = (REACH_SPREADS * spread).clamp(min=truncation), (FULL_SPREADS * spread).clamp(min=voxel)
+    is_seen = is_seen & (depth > 0) & (distance > -reach)
+    is_near = is_seen & (distance < reach)
     # Less weight the farther behind the surface (Oleynikova et al. 2017, Voxblox): there may be another one there.
-    fading = ((truncation + distance) / (truncation - voxel)).clamp(max=1.0)
+    fading = ((reach + distance) / (reach - full)).clamp(max=1.0)
     weight = torch.where(is_seen, torch.floor(weight * fading + 0.5), torch.zeros_like(z)).to(torch.int32)
-    steps = torch.floor((distance / truncation).clamp(max=1.0) * DISTANCE_STEPS + 0.5).to(torch.int32)
+    steps = torch.floor((distance / truncation).clamp(-1.0, 1.0) * DISTANCE_STEPS + 0.5).to(torch.int32)
     sums = fields.sums[rows] + sign * weight * torch.where(is_seen, steps, torch.zeros_like(steps))
     weights = fields.weights[rows] + sign * weight
     is_heavy = weights > MAX_WEIGHT

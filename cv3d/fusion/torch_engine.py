@@ -13,7 +13,7 @@ from cv3d.compute import Compute
 from cv3d.fusion.block_finding import Search, find_blocks
 from cv3d.fusion.block_store import BlockStore
 from cv3d.fusion.frames import DepthFrame
-from cv3d.fusion.integration import Picture, integrate
+from cv3d.fusion.integration import Lengths, Picture, integrate
 from cv3d.fusion.motions import anchor_from_cam, cam_from_anchor
 from cv3d.fusion.options import GridOptions
 from cv3d.fusion.prepared import DEPTH_STEPS, Intrinsics, Judging, prepare
@@ -24,7 +24,7 @@ class TorchEngine:
 
     def __init__(self, compute: Compute, voxel_m: float, truncation_m: float, options: GridOptions) -> None:
         self._device = compute.device
-        self._lengths = (voxel_m, truncation_m)
+        self._lengths = Lengths.of(voxel_m, truncation_m, options.noise)
         self._judging = Judging.of(options)
 
     @torch.no_grad()
@@ -45,10 +45,10 @@ class TorchBatch:
         self,
         frames: list[DepthFrame],
         judged: list[Tensor],
-        lengths: tuple[float, float],
+        lengths: Lengths,
     ) -> None:
         self._frames, self._judged = frames, judged
-        self._voxel, self._truncation = lengths
+        self._lengths, self._voxel = lengths, lengths.voxel
 
     @property
     def kept(self) -> list[int]:
@@ -87,7 +87,7 @@ class TorchBatch:
             picture = Picture(records, intrinsics_of(one), motion[:, :3].contiguous(), motion[:, 3].contiguous())
             here = torch.from_numpy(rows[mine]).to(records.device)
             local = torch.from_numpy(blocks[mine] - anchors[k]).to(records.device)
-            integrate(fields, here, local, picture, self._voxel, self._truncation, sign)
+            integrate(fields, here, local, picture, self._lengths, sign)
 
 
 def intrinsics_of(frame: DepthFrame) -> Intrinsics:
