@@ -52,6 +52,7 @@ COMMANDS: dict[str, Verb | Group] = {
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
     "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points through clips."),
+    "fuse": Verb("cv3d.cli.fuse:fuse", "Fuse the depth of a recording into one surface."),
     "view": Verb("cv3d.cli.view:view", "See meshes, clouds, trajectories and cameras in space."),
     "odometry": Verb("cv3d.cli.odometry:odometry", "Follow a moving camera: a pose for every frame of a recording."),
     "evaluate": Group(

@@ -22,8 +22,8 @@ Floats = NDArray[np.float64]
 
 _SAME_S = 0.002
 """Stamps that near are of one moment."""
-_GAP_S = 0.15
-"""Poses farther apart are not interpolated between: at a hand's speed that is centimetres off the line."""
+_GAP_S = 0.05
+"""Poses farther apart are not interpolated between: where a frame's own is missing, it was not known."""
 _RATIO = 0.01
 
 
@@ -149,8 +149,8 @@ class _Cameras:
                 f"{sequence.name}: its depth pictures are {width}x{height}, its depth camera "
                 f"{camera.width}x{camera.height}: name the right calibration with --camera"
             )
-        is_same = sequence.depth_camera is None or (
-            sequence.color_from_depth is None and sequence.depth_camera == sequence.camera
+        is_same = sequence.color_from_depth is None and (
+            sequence.camera is None or _is_resized(sequence.camera, self._depth_camera)
         )
         self._is_registered = is_same and color_shape == depth_shape
         self._is_scaled = is_same and not self._is_registered
@@ -183,6 +183,13 @@ class _Cameras:
             return np.asarray(resized, np.uint8)
         assert self._color_camera is not None
         return registered_color(depth, self._depth_camera, color, self._color_camera, self._color_from_depth)
+
+
+def _is_resized(camera: Camera, other: Camera) -> bool:
+    """Whether another camera's pictures are those of a camera, resized."""
+    if camera.model != other.model or abs(other.width / camera.width * camera.height / other.height - 1.0) > _RATIO:
+        return False
+    return bool(np.allclose(camera.scaled(other.width / camera.width).params, other.params, rtol=1e-4, atol=1e-3))
 
 
 def _scaled_to(camera: Camera, width: int, height: int, name: str) -> Camera:

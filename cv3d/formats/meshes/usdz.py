@@ -72,6 +72,15 @@ def write_usdz(path: Path, mesh: Mesh, texture: Texture | None = None, up: Up = 
         atomic_write_bytes(path, package.read_bytes())
 
 
+def check_usd() -> None:
+    """See that USDZ can be written.
+
+    Raises:
+        DependencyError: the package usd-core is missing.
+    """
+    _usd()
+
+
 def _usd() -> _Usd:
     """The package of usd-core with the modules that are used here."""
     try:

@@ -97,4 +97,4 @@ def behind_cameras(world_from_cam: Floats, bounds: Floats) -> tuple[Floats, Floa
     ahead, above = world_from_cam[:, :3, 2].mean(axis=0), -world_from_cam[:, :3, 1].mean(axis=0)
     ahead, above = (axis / max(float(np.linalg.norm(axis)), 1e-9) for axis in (ahead, above))
     target = bounds.mean(axis=0)
-    return target + diagonal * (0.45 * above - 0.95 * ahead), target
+    return target + diagonal * (0.5 * above - 1.1 * ahead), target
