@@ -6,13 +6,13 @@ by the inverse compositional Gauss-Newton (Baker and Matthews, "Lucas-Kanade 20 
 normalised patch by patch, so a change of exposure does not matter. The warp stays as predicted, as in Forster et al.,
 "SVO: fast semi-direct monocular visual odometry", 2014.
 
-`align_kernel` is the fused twin, for the CPU, of :func:`align_reference`, the torch expression that runs everywhere.
+The kernels here are the fused twins, for the CPU, of :mod:`cv3d.odometry.patches_reference`, the torch expressions that
+run everywhere. What is called is an :class:`cv3d.odometry.aligners.Aligner`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from cv3d.geometry.fused import fused
 
 Floats = NDArray[np.float32]
+Indices = NDArray[np.uint32]
 Image = NDArray[np.uint8]
+Levels = tuple[Image, ...]
 
 RADIUS = 5
 """Half the side of the patch that is compared, less half a pixel, on every level."""
@@ -29,43 +31,60 @@ STORED = 9
 """Half the side of what is kept of the reference, less half a pixel: room for a warp."""
 LEVELS = 4
 """Levels of the pyramid, each of half the size of the one before."""
-_SIDE = 2 * STORED + 1
-_ITERATIONS = 8
-_CONVERGED = 0.03
+ITERATIONS = 8
+"""Most steps on a level."""
+CONVERGED = 0.03
 """A step of less ends a level, pixels of that level."""
-_LEAST_NOISE = 2.0
+LONGEST_STEP = 2.0
+"""Pixels of a level."""
+LEAST_DEVIATION = 1.5
+"""Grey levels: a flatter patch has nothing to align."""
+LEAST_NOISE = 2.0
 """Grey levels by which the pixels of a patch and of its reference differ at least."""
-_CORRELATED = 4.0
+CORRELATED = 4.0
 """Neighbouring pixels that err alike: what the variance of a place is larger by than of independent ones."""
-
+MODEL_VARIANCE = 0.5**2
+"""Of a place, for what warp, lens and shutter leave unexplained, pixels squared."""
+UNKNOWN = 1e6
+"""Variance of a place that was not found, pixels squared."""
 _GUESS_SIGMA = 1000.0
 """Deviation of the guess, pixels of a level: where an edge tells nothing, the place stays at the guess."""
-_MODEL_VARIANCE = 0.5**2
-"""Of a place, for what warp, lens and shutter leave unexplained, pixels squared."""
-_LEAST_DEVIATION = 1.5
-"""Grey levels: a flatter patch has nothing to align."""
+
+SIDE = 2 * RADIUS + 1
+"""Side of the patch that is compared, pixels."""
+COUNT = SIDE * SIDE
+HOLD = COUNT * (LEAST_NOISE / _GUESS_SIGMA) ** 2
+"""What the guess adds to the normal equations."""
+LEAST_SQUARE = COUNT * LEAST_DEVIATION**2
+"""Sum of squares about the mean of the flattest patch that is aligned."""
+STRAIGHT = 1e-6
+"""Least determinant of the structure tensor over its trace squared: of a straight edge it is 0."""
+
+# Arrays of one row after another, all of this pitch: loops over them have no rows, and become vector instructions.
+_MARGIN = 2
+_PITCH = SIDE + 1 + 2 * _MARGIN
+_SPAN = SIDE * _PITCH
+_TEMPLATE = (SIDE + 2) * _PITCH
+_WINDOW = (_PITCH + 2) * _PITCH
+
+_COUNT, _HOLD, _LEAST_SQUARE = np.float32(COUNT), np.float32(HOLD), np.float32(LEAST_SQUARE)
+_LONGEST, _CONVERGED2 = np.float32(LONGEST_STEP), np.float32(CONVERGED**2)
+_HALF = np.float32(0.5)
 
 
-@dataclass(frozen=True)
-class Aligned:
-    """Where patches were found."""
+def build_levels(image: Image, levels: int = LEVELS) -> Levels:
+    """Pyramid of a picture (H, W), finest first.
 
-    pixels: Floats
-    """(n, 2) places, pixels."""
-    ncc: Floats
-    """(n,) normalised cross-correlation of the finest level; -1: left the picture, or no texture."""
-    covariance: Floats
-    """(n, 3) of the place (xx, xy, yy), pixels squared: along an edge it is large."""
-
-
-def build_levels(image: Image, levels: int = LEVELS) -> tuple[Image, ...]:
-    """Pyramid of a picture (H, W), finest first."""
+    Every pixel of a level is the mean of four of the level before, rounded; an odd row or column is left out. Pixel x
+    of level l is thus at 2^l (x + 0.5) - 0.5 of the picture, whatever its size.
+    """
     stack = [np.ascontiguousarray(image)]
     for _ in range(levels - 1):
         if min(stack[-1].shape) < 4 * RADIUS:
             break
-        height, width = stack[-1].shape
-        stack.append(cv2.resize(stack[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+        height, width = (side // 2 for side in stack[-1].shape)
+        even = stack[-1][: 2 * height, : 2 * width]
+        stack.append(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA))
     return tuple(stack)
 
 
@@ -75,51 +94,26 @@ def take_kernel(level: Image, pixels: Floats, scale: float, out: Image) -> None:
     height, width = level.shape
     side = out.shape[1]
     half = side // 2
+    around = np.empty((side + 1, side + 1), np.float32)
     for i in range(len(pixels)):
         x0 = (pixels[i, 0] + 0.5) * scale - 0.5 - half
         y0 = (pixels[i, 1] + 0.5) * scale - 0.5 - half
-        fx, fy = math.floor(x0), math.floor(y0)
-        wx, wy = x0 - fx, y0 - fy
-        ix, iy = int(fx), int(fy)
+        ix, iy = math.floor(x0), math.floor(y0)
+        wx, wy = np.float32(x0 - ix), np.float32(y0 - iy)
+        for r in range(side + 1):
+            row = level[min(max(iy + r, 0), height - 1)]
+            for c in range(side + 1):
+                around[r, c] = row[min(max(ix + c, 0), width - 1)]
         for r in range(side):
-            ya = min(max(iy + r, 0), height - 1)
-            yb = min(max(iy + r + 1, 0), height - 1)
             for c in range(side):
-                xa = min(max(ix + c, 0), width - 1)
-                xb = min(max(ix + c + 1, 0), width - 1)
-                top = level[ya, xa] * (1.0 - wx) + level[ya, xb] * wx
-                low = level[yb, xa] * (1.0 - wx) + level[yb, xb] * wx
-                out[i, r, c] = np.uint8(top * (1.0 - wy) + low * wy + 0.5)
+                top = around[r, c] + (around[r, c + 1] - around[r, c]) * wx
+                low = around[r + 1, c] + (around[r + 1, c + 1] - around[r + 1, c]) * wx
+                out[i, r, c] = np.uint8(top + (low - top) * wy + _HALF)
 
 
 @fused
-def _template(patch: Image, a00: float, a01: float, a10: float, a11: float, out: Floats) -> bool:
-    """The patch as the warp shows it, one pixel larger on each side than what is compared."""
-    side = patch.shape[0]
-    half = side // 2
-    wide = out.shape[0]
-    reach = wide // 2
-    limit = side - 1.001
-    for r in range(wide):
-        v = r - reach
-        for c in range(wide):
-            u = c - reach
-            x = half + a00 * u + a01 * v
-            y = half + a10 * u + a11 * v
-            if x < 0.0 or y < 0.0 or x > limit or y > limit:
-                x = min(max(x, 0.0), limit)
-                y = min(max(y, 0.0), limit)
-            ix, iy = int(x), int(y)
-            wx, wy = x - ix, y - iy
-            top = patch[iy, ix] + (np.float32(patch[iy, ix + 1]) - patch[iy, ix]) * wx
-            low = patch[iy + 1, ix] + (np.float32(patch[iy + 1, ix + 1]) - patch[iy + 1, ix]) * wx
-            out[r, c] = top + (low - top) * wy
-    return True
-
-
-@fused
-def align_kernel(  # noqa: PLR0912, PLR0915
-    levels: tuple[Image, ...],
+def align_kernel(
+    levels: Levels,
     patches: Image,
     rows: NDArray[np.int64],
     inverse_warps: Floats,
@@ -128,141 +122,201 @@ def align_kernel(  # noqa: PLR0912, PLR0915
     finest: int,
     out: Floats,
 ) -> None:
-    """Align patches; see :func:`align_reference`. `out` is (n, 6): x, y, correlation, covariance."""
-    wide = 2 * RADIUS + 3
-    side = 2 * RADIUS + 1
-    count = side * side
-    template = np.empty((wide, wide), np.float32)
-    tx = np.empty((side, side), np.float32)
-    ty = np.empty((side, side), np.float32)
-    t = np.empty((side, side), np.float32)
-    now = np.empty((side, side), np.float32)
+    """Align patches; see :func:`cv3d.odometry.patches_reference.align_reference`. `out` (n, 6) is its result."""
+    side = patches.shape[2]
+    at = np.empty(_TEMPLATE, np.uint32)
+    wx, wy = np.empty(_TEMPLATE, np.float32), np.empty(_TEMPLATE, np.float32)
+    stored = np.empty(side * side, np.float32)
+    template = np.zeros(_TEMPLATE + _PITCH, np.float32)
+    fields = np.zeros((3, _SPAN), np.float32)
+    window = np.zeros(_WINDOW, np.float32)
+    mask = np.zeros(_SPAN, np.float32)
+    for r in range(SIDE):
+        mask[r * _PITCH : r * _PITCH + SIDE] = 1.0
     for i in range(len(rows)):
         x, y = guess[i, 0], guess[i, 1]
         ncc = np.float32(-1.0)
-        vxx = vxy = vyy = np.float32(1e6)
-        lost = False
-        for step_level in range(coarsest - finest + 1):
-            level = coarsest - step_level
-            image = levels[level]
-            height, width = image.shape
-            scale = 1.0 / (1 << level)
-            _template(
-                patches[rows[i], level],
-                inverse_warps[i, 0, 0],
-                inverse_warps[i, 0, 1],
-                inverse_warps[i, 1, 0],
-                inverse_warps[i, 1, 1],
-                template,
-            )
-            mean = np.float32(0.0)
-            for r in range(side):
-                for c in range(side):
-                    mean += template[r + 1, c + 1]
-            mean /= count
-            energy = np.float32(0.0)
-            xx = np.float32(0.0)
-            xy = np.float32(0.0)
-            yy = np.float32(0.0)
-            mx = np.float32(0.0)
-            my = np.float32(0.0)
-            for r in range(side):
-                for c in range(side):
-                    value = template[r + 1, c + 1] - mean
-                    gx = np.float32(0.5) * (template[r + 1, c + 2] - template[r + 1, c])
-                    gy = np.float32(0.5) * (template[r + 2, c + 1] - template[r, c + 1])
-                    t[r, c] = value
-                    tx[r, c] = gx
-                    ty[r, c] = gy
-                    energy += value * value
-                    mx += gx
-                    my += gy
-                    xx += gx * gx
-                    xy += gx * gy
-                    yy += gy * gy
-            deviation = math.sqrt(energy / count)
-            # The mean of the present patch is taken out, which takes the mean gradient out of the normal equations.
-            xx -= mx * mx / count
-            xy -= mx * my / count
-            yy -= my * my / count
-            hold = np.float32(count * (_LEAST_NOISE / _GUESS_SIGMA) ** 2)
-            hxx, hyy = xx + hold, yy + hold
-            det = hxx * hyy - xy * xy
-            if deviation < _LEAST_DEVIATION:
+        out[i, 3], out[i, 4], out[i, 5] = UNKNOWN, UNKNOWN, UNKNOWN
+        _plan_warp(inverse_warps[i], side, at, wx, wy)
+        for level in range(coarsest, finest - 1, -1):
+            _warp(patches[rows[i], level].reshape(-1), side, at, wx, wy, stored, template)
+            middle = stored[side * side // 2]
+            known = _moments(template, mask, middle, fields[0], fields[1], fields[2])
+            if known[3] < _LEAST_SQUARE:
                 if level == finest:
-                    lost = True
+                    ncc = np.float32(-1.0)
                 continue
-            px = (x + 0.5) * scale - 0.5
-            py = (y + 0.5) * scale - 0.5
-            qx, qy = px, py
-            ncc = np.float32(-1.0)
-            for _ in range(_ITERATIONS):
-                cx = px - RADIUS
-                cy = py - RADIUS
-                if not (cx >= 0.0 and cy >= 0.0 and cx < width - side - 1 and cy < height - side - 1):
-                    ncc = np.float32(-1.0)
-                    break
-                ix, iy = int(cx), int(cy)
-                wx, wy = np.float32(cx - ix), np.float32(cy - iy)
-                w00 = (1 - wx) * (1 - wy)
-                w01 = wx * (1 - wy)
-                w10 = (1 - wx) * wy
-                w11 = wx * wy
-                total = np.float32(0.0)
-                square = np.float32(0.0)
-                for r in range(side):
-                    for c in range(side):
-                        value = (
-                            w00 * image[iy + r, ix + c]
-                            + w01 * image[iy + r, ix + c + 1]
-                            + w10 * image[iy + r + 1, ix + c]
-                            + w11 * image[iy + r + 1, ix + c + 1]
-                        )
-                        now[r, c] = value
-                        total += value
-                total /= count
-                bx = np.float32(0.0)
-                by = np.float32(0.0)
-                cross = np.float32(0.0)
-                tbx = np.float32(0.0)
-                tby = np.float32(0.0)
-                for r in range(side):
-                    for c in range(side):
-                        value = now[r, c] - total
-                        square += value * value
-                        cross += value * t[r, c]
-                        bx += value * tx[r, c]
-                        by += value * ty[r, c]
-                        tbx += t[r, c] * tx[r, c]
-                        tby += t[r, c] * ty[r, c]
-                if square < count * _LEAST_DEVIATION * _LEAST_DEVIATION:
-                    ncc = np.float32(-1.0)
-                    break
-                gain = math.sqrt(energy / square)
-                ncc = cross * gain / energy
-                ex = gain * bx - tbx + hold * (px - qx)
-                ey = gain * by - tby + hold * (py - qy)
-                dx = (hyy * ex - xy * ey) / det
-                dy = (hxx * ey - xy * ex) / det
-                size = dx * dx + dy * dy
-                if size > 4.0:
-                    shrink = 2.0 / math.sqrt(size)
-                    dx *= shrink
-                    dy *= shrink
-                px -= dx
-                py -= dy
-                if size < _CONVERGED * _CONVERGED:
-                    break
-            x = (px + 0.5) / scale - 0.5
-            y = (py + 0.5) / scale - 0.5
+            scale = np.float32(1 << level)
+            x, y, ncc = _descend(levels[level], x, y, scale, middle, known, mask, fields, window)
             if level == finest:
-                misfit = max(energy / count * (1.0 - ncc * ncc), _LEAST_NOISE * _LEAST_NOISE) * _CORRELATED
-                bare = max(xx * yy - xy * xy, 1e-6 * (xx + yy) * (xx + yy))
-                grow = np.float32(1 << level) ** 2
-                vxx = grow * misfit * yy / bare + _MODEL_VARIANCE
-                vyy = grow * misfit * xx / bare + _MODEL_VARIANCE
-                vxy = -grow * misfit * xy / bare
-        out[i, 0] = x
-        out[i, 1] = y
-        out[i, 2] = -1.0 if lost else ncc
-        out[i, 3], out[i, 4], out[i, 5] = vxx, vxy, vyy
+                energy, xx, xy, yy = known[3], known[4], known[5], known[6]
+                misfit = max(energy * (1.0 - ncc * ncc) / COUNT, LEAST_NOISE * LEAST_NOISE) * CORRELATED
+                grow = scale * scale * misfit / max(xx * yy - xy * xy, STRAIGHT * (xx + yy) * (xx + yy))
+                out[i, 3] = grow * yy + MODEL_VARIANCE
+                out[i, 4] = -grow * xy
+                out[i, 5] = grow * xx + MODEL_VARIANCE
+        out[i, 0], out[i, 1], out[i, 2] = x, y, ncc
+
+
+@fused
+def _plan_warp(warp: Floats, side: int, at: Indices, wx: Floats, wy: Floats) -> None:
+    """Where in a stored patch the pixels of the template lie, the same on every level: first of four, and weights."""
+    half, reach = np.float32(side // 2), np.float32(RADIUS + 1)
+    zero, limit = np.float32(0.0), np.float32(side - 1.001)
+    for r in range(SIDE + 2):
+        v = np.float32(r) - reach
+        x0 = half + warp[0, 1] * v - warp[0, 0] * reach
+        y0 = half + warp[1, 1] * v - warp[1, 0] * reach
+        for c in range(_PITCH):
+            k = r * _PITCH + c
+            x = min(max(zero, x0 + warp[0, 0] * np.float32(c)), limit)
+            y = min(max(zero, y0 + warp[1, 0] * np.float32(c)), limit)
+            ix, iy = np.int32(x), np.int32(y)
+            at[k] = np.uint32(iy * np.int32(side) + ix)
+            wx[k], wy[k] = x - np.float32(ix), y - np.float32(iy)
+
+
+@fused
+def _warp(patch: Image, side: int, at: Indices, wx: Floats, wy: Floats, stored: Floats, out: Floats) -> None:
+    """The patch as the warp shows it, one pixel larger on each side than what is compared."""
+    for k in range(len(stored)):
+        stored[k] = np.float32(patch[k])
+    right, below, both = np.uint32(1), np.uint32(side), np.uint32(side + 1)
+    for r in range(SIDE + 2):
+        for c in range(SIDE + 2):
+            k = r * _PITCH + c
+            j = at[k]
+            top = stored[j] + (stored[j + right] - stored[j]) * wx[k]
+            low = stored[j + below] + (stored[j + both] - stored[j + below]) * wx[k]
+            out[k] = top + (low - top) * wy[k]
+
+
+@fused
+def _moments(
+    template: Floats, mask: Floats, middle: np.float32, t: Floats, tx: Floats, ty: Floats
+) -> tuple[np.float32, ...]:
+    """Fields of a template, less the grey of its middle, and derivatives, 0 between rows; their sums and products.
+
+    The mean of the present patch is taken out of it, which takes the means of these fields out of the products.
+    """
+    left = template[_PITCH : _PITCH + _SPAN]
+    here = template[_PITCH + 1 : _PITCH + 1 + _SPAN]
+    right = template[_PITCH + 2 : _PITCH + 2 + _SPAN]
+    above = template[1 : 1 + _SPAN]
+    below = template[2 * _PITCH + 1 : 2 * _PITCH + 1 + _SPAN]
+    s = sx = sy = e = xx = xy = yy = ex = ey = np.float32(0.0)
+    for k in range(_SPAN):
+        value = mask[k] * (here[k] - middle)
+        gx = mask[k] * _HALF * (right[k] - left[k])
+        gy = mask[k] * _HALF * (below[k] - above[k])
+        t[k], tx[k], ty[k] = value, gx, gy
+        s += value
+        sx += gx
+        sy += gy
+        e += value * value
+        xx += gx * gx
+        xy += gx * gy
+        yy += gy * gy
+        ex += value * gx
+        ey += value * gy
+    e -= s * s / _COUNT
+    xx -= sx * sx / _COUNT
+    xy -= sx * sy / _COUNT
+    yy -= sy * sy / _COUNT
+    ex -= s * sx / _COUNT
+    ey -= s * sy / _COUNT
+    return s, sx, sy, e, xx, xy, yy, ex, ey
+
+
+@fused
+def _descend(
+    image: Image,
+    x: np.float32,
+    y: np.float32,
+    scale: np.float32,
+    middle: np.float32,
+    known: tuple[np.float32, ...],
+    mask: Floats,
+    fields: Floats,
+    window: Floats,
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Gauss-Newton on one level: the place reached, from one in the picture, and the correlation before the last step.
+
+    The correlation is -1 where the patch left the picture, or where what is there is flat.
+    """
+    s, sx, sy, energy, xx, xy, yy, tbx, tby = known
+    hxx, hyy = xx + _HOLD, yy + _HOLD
+    det = hxx * hyy - xy * xy
+    height, width = image.shape
+    radius = np.float32(RADIUS)
+    px, py = (x + _HALF) / scale - _HALF, (y + _HALF) / scale - _HALF
+    qx, qy = px, py
+    ncc = np.float32(-1.0)
+    ox = oy = -_PITCH
+    for _ in range(ITERATIONS):
+        cx, cy = px - radius, py - radius
+        if not (cx >= 0.0 and cy >= 0.0 and cx < width - SIDE - 1 and cy < height - SIDE - 1):
+            ncc = np.float32(-1.0)
+            break
+        ix, iy = int(cx), int(cy)
+        if not (ox <= ix <= ox + 2 * _MARGIN and oy <= iy <= oy + 2 * _MARGIN):
+            ox = max(min(ix - _MARGIN, width - _PITCH), 0)
+            oy = max(min(iy - _MARGIN, height - _PITCH), 0)
+            _load(image, ox, oy, window)
+        start = (iy - oy) * _PITCH + ix - ox
+        total, square, cross, bx, by = _correlate(
+            window[start:], cx - np.float32(ix), cy - np.float32(iy), middle, mask, fields[0], fields[1], fields[2]
+        )
+        mean = total / _COUNT
+        square -= mean * total
+        if square < _LEAST_SQUARE:
+            ncc = np.float32(-1.0)
+            break
+        gain = np.sqrt(energy / square)
+        ncc = (cross - mean * s) * gain / energy
+        ex = gain * (bx - mean * sx) - tbx + _HOLD * (px - qx)
+        ey = gain * (by - mean * sy) - tby + _HOLD * (py - qy)
+        dx = (hyy * ex - xy * ey) / det
+        dy = (hxx * ey - xy * ex) / det
+        size = dx * dx + dy * dy
+        if size > _LONGEST * _LONGEST:
+            shrink = _LONGEST / np.sqrt(size)
+            dx *= shrink
+            dy *= shrink
+        px -= dx
+        py -= dy
+        if size < _CONVERGED2:
+            break
+    return (px + _HALF) * scale - _HALF, (py + _HALF) * scale - _HALF, ncc
+
+
+@fused
+def _load(image: Image, ox: int, oy: int, window: Floats) -> None:
+    """Part of a picture, from pixel (ox, oy) on."""
+    columns = min(image.shape[1] - ox, _PITCH)
+    for r in range(min(image.shape[0] - oy, _PITCH)):
+        row = image[oy + r, ox : ox + columns]
+        out = window[r * _PITCH : r * _PITCH + columns]
+        for c in range(columns):
+            out[c] = np.float32(row[c])
+
+
+@fused
+def _correlate(
+    window: Floats, wx: np.float32, wy: np.float32, middle: np.float32, mask: Floats, t: Floats, tx: Floats, ty: Floats
+) -> tuple[np.float32, np.float32, np.float32, np.float32, np.float32]:
+    """Sum, sum of squares and products with the fields, of the pixels at a place of the window, less `middle`."""
+    here, right = window[:_SPAN], window[1 : 1 + _SPAN]
+    below, both = window[_PITCH : _PITCH + _SPAN], window[_PITCH + 1 : _PITCH + 1 + _SPAN]
+    total = square = cross = bx = by = np.float32(0.0)
+    for k in range(_SPAN):
+        top = here[k] + wx * (right[k] - here[k])
+        low = below[k] + wx * (both[k] - below[k])
+        value = top + wy * (low - top) - middle
+        inside = mask[k] * value
+        total += inside
+        square += inside * value
+        cross += value * t[k]
+        bx += value * tx[k]
+        by += value * ty[k]
+    return total, square, cross, bx, by

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.odometry.patches import LEVELS, RADIUS, STORED, take_kernel
+from cv3d.odometry.aligners import Aligner, aligner_for
+from cv3d.odometry.patches import RADIUS, Levels
 from cv3d.odometry.rays import RayTable
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-_SIDE = 2 * STORED + 1
 
 FREE, CANDIDATE, MAPPED = 0, 1, 2
 """What a row holds: nothing; a point whose depth is not known well enough; a point of the map."""
@@ -22,7 +21,16 @@ FREE, CANDIDATE, MAPPED = 0, 1, 2
 class PointTable:
     """Points as arrays that grow; freed rows are used again."""
 
-    def __init__(self, capacity: int = 2048) -> None:
+    def __init__(self, capacity: int = 2048, aligner: Aligner | None = None) -> None:
+        """An empty table.
+
+        Args:
+            capacity: rows to begin with.
+            aligner: keeps the patches; None: on the CPU.
+        """
+        self.aligner = aligner or aligner_for()
+        """Holds the patch of every row, and finds it in pictures."""
+        self.aligner.reserve(capacity)
         self.kind = np.zeros(capacity, np.uint8)
         self.xyz = np.zeros((capacity, 3))
         """In the world; of a candidate, a guess."""
@@ -31,7 +39,6 @@ class PointTable:
         self.host_rays = np.zeros((capacity, 3, 3))
         """Rays in the host's frame to the place and to its neighbours RADIUS pixels to the right and below, the latter
         as long as they are in the plane across the first."""
-        self.patches = np.zeros((capacity, LEVELS, _SIDE, _SIDE), np.uint8)
         self.last_frame = np.full(capacity, -1, np.int64)
         """The frame in which it was followed last."""
         self.last_pixel = np.zeros((capacity, 2), np.float32)
@@ -49,6 +56,11 @@ class PointTable:
 
     def __len__(self) -> int:
         return len(self.kind) - len(self._free) - len(self._dead)
+
+    @property
+    def patches(self) -> NDArray[np.uint8]:
+        """(capacity, LEVELS, S, S) patches of all rows; see :meth:`Aligner.patches`."""
+        return self.aligner.patches()
 
     def take(self, count: int) -> Rows:
         """Rows for so many new points."""
@@ -75,7 +87,7 @@ class PointTable:
     def begin(
         self,
         pixels: Pixels,
-        levels: tuple[NDArray[np.uint8], ...],
+        levels: Levels,
         rays: RayTable,
         host: int,
         frame: int,
@@ -93,9 +105,7 @@ class PointTable:
         self.last_pixel[rows] = pixels
         return rows
 
-    def rehost(
-        self, rows: Rows, pixels: Pixels, levels: tuple[NDArray[np.uint8], ...], rays: RayTable, host: int
-    ) -> None:
+    def rehost(self, rows: Rows, pixels: Pixels, levels: Levels, rays: RayTable, host: int) -> None:
         """Take the patches of points anew, from where a key frame sees them."""
         self.host[rows] = host
         step = np.float32(RADIUS)
@@ -108,13 +118,11 @@ class PointTable:
             beside = np.where(np.isfinite(beside), beside, 2.0 * ray - other)
             across.append(beside / np.maximum((beside * ray).sum(1), 1e-3)[:, None])
         self.host_rays[rows] = np.stack([ray, *across], axis=1)
-        patches = np.empty((len(rows), _SIDE, _SIDE), np.uint8)
-        for level, image in enumerate(levels):
-            take_kernel(image, np.ascontiguousarray(pixels, np.float32), 1.0 / (1 << level), patches)
-            self.patches[rows, level] = patches
+        self.aligner.take(levels, pixels, rows)
 
     def _grow(self) -> None:
         old = len(self.kind)
+        self.aligner.reserve(2 * old)
         for name, values in vars(self).items():
             if isinstance(values, np.ndarray):
                 grown = np.zeros((2 * old, *values.shape[1:]), values.dtype)

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from cv3d.geometry.cameras import Camera
 from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key, inverse
-from cv3d.odometry.patches import RADIUS, align_kernel
+from cv3d.odometry.patches import RADIUS, Levels
 from cv3d.odometry.points import PointTable
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Levels = tuple[NDArray[np.uint8], ...]
 
 _SCALES = 0.45, 2.0
 """Smallest and largest size of a patch over that of its reference at which the two are compared."""
@@ -113,16 +112,8 @@ def expect(
 
 def look(points: PointTable, expected: Expected, levels: Levels, coarsest: int, finest: int = 0) -> Found:
     """Find patches in a frame."""
-    out = np.empty((len(expected.rows), 6), np.float32)
-    align_kernel(
-        levels,
-        points.patches,
-        expected.rows,
-        np.ascontiguousarray(expected.inverse_warps),
-        np.ascontiguousarray(expected.pixels),
-        min(coarsest, len(levels) - 1),
-        finest,
-        out,
+    out = points.aligner.align(
+        levels, expected.rows, expected.inverse_warps, expected.pixels, min(coarsest, len(levels) - 1), finest
     )
     return Found(expected.rows, out[:, :2].copy(), out[:, 2].copy(), out[:, 3:].copy())
 

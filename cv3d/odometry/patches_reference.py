@@ -1,0 +1,162 @@
+"""Patches taken and aligned, as torch expressions for every device: the reference of :mod:`cv3d.odometry.patches`.
+
+The work does not depend on the data: every point takes all steps, and stands still once it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cv3d.features.tracks.pyramid import sample, window
+from cv3d.odometry.patches import (
+    CONVERGED,
+    CORRELATED,
+    COUNT,
+    HOLD,
+    ITERATIONS,
+    LEAST_NOISE,
+    LEAST_SQUARE,
+    LONGEST_STEP,
+    MODEL_VARIANCE,
+    RADIUS,
+    SIDE,
+    STORED,
+    STRAIGHT,
+    UNKNOWN,
+)
+
+
+def take_reference(levels: Sequence[Tensor], table: Tensor, pixels: Tensor, rows: Tensor) -> None:
+    """Make the surroundings of places in a picture the patches of some rows; beyond its border, the border's grey.
+
+    Args:
+        levels: the picture's pyramid, finest first, each (H, W) float32 in 0 … 255.
+        table: (R, L, S, S) uint8 of all patches, written to; L is at least the number of levels.
+        pixels: (n, 2) float32.
+        rows: (n,) int64; a row that is named twice must have the same place.
+    """
+    offsets = window(STORED, pixels.device)
+    taken = torch.zeros((len(rows), *table.shape[1:]), device=pixels.device)
+    for level, image in enumerate(levels):
+        places = (pixels + 0.5) * 0.5**level - 0.5
+        taken[:, level] = sample(image[None], places[:, None] + offsets)[0].view_as(taken[:, level])
+    table.index_copy_(0, rows, (taken + 0.5).clamp(0.0, 255.0).to(table.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class _Templates:
+    """What alignment knows of the references, (n, C, …) for C levels from the finest on, P pixels each."""
+
+    middle: Tensor
+    """(n, C) grey of the middle, about which everything is taken."""
+    fields: Tensor
+    """(n, C, 3, P) the patch, its derivatives along x and y, each with mean 0."""
+    products: Tensor
+    """(n, C, 3, 3) of the fields with one another."""
+
+
+def align_reference(
+    levels: Sequence[Tensor],
+    table: Tensor,
+    rows: Tensor,
+    inverse_warps: Tensor,
+    guess: Tensor,
+    coarsest: int,
+    finest: int = 0,
+) -> Tensor:
+    """Find patches in a picture, starting nearby.
+
+    Args:
+        levels: the picture's pyramid, finest first, each (H, W) float32 in 0 … 255.
+        table: (R, L, S, S) uint8 or float32, of all patches.
+        rows: (n,) int64, which of them.
+        inverse_warps: (n, 2, 2) from offsets in the picture to offsets in the reference.
+        guess: (n, 2) where to start, pixels.
+        coarsest: level to begin on.
+        finest: level to end on.
+
+    Returns:
+        (n, 6): the place, pixels; its correlation with the reference on the finest level, -1 where it left the picture
+        or has no texture; its covariance (xx, xy, yy), pixels squared: along an edge it is large.
+    """
+    known = _templates(table[rows, finest : coarsest + 1].float(), inverse_warps)
+    pixels, ncc = guess, torch.full_like(guess[:, 0], -1.0)
+    for level in range(coarsest, finest - 1, -1):
+        c = level - finest
+        scale = float(1 << level)
+        fields, products = known.fields[:, c], known.products[:, c]
+        is_flat = products[:, 0, 0] < LEAST_SQUARE
+        start = (pixels + 0.5) / scale - 0.5
+        reached, found = _descend(levels[level], start, known.middle[:, c], fields, products, is_flat)
+        pixels = torch.where(is_flat[:, None], pixels, (reached + 0.5) * scale - 0.5)
+        ncc = torch.where(is_flat, -1.0 if level == finest else ncc, found)
+    covariance = _covariance(known.products[:, 0], ncc, float(1 << finest))
+    return torch.cat((pixels, ncc[:, None], covariance), 1)
+
+
+def _templates(stored: Tensor, inverse_warps: Tensor) -> _Templates:
+    """Warp stored patches (n, C, S, S), one pixel more on each side than what is compared, and differentiate."""
+    count, _, side, _ = stored.shape
+    half = side // 2
+    offsets = window(RADIUS + 1, stored.device)
+    places = (offsets @ inverse_warps.transpose(1, 2) + float(half)).clamp(0.0, side - 1.001)
+    grid = (places * (2.0 / (side - 1)) - 1.0).view(count, SIDE + 2, SIDE + 2, 2)
+    around = functional.grid_sample(stored, grid, padding_mode="border", align_corners=True)
+    middle = stored[:, :, half, half]
+    value = around[:, :, 1:-1, 1:-1] - middle[:, :, None, None]
+    by_x = 0.5 * (around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2])
+    by_y = 0.5 * (around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1])
+    fields = torch.stack((value, by_x, by_y), 2).flatten(3)
+    fields = fields - fields.mean(3, keepdim=True)
+    return _Templates(middle, fields, fields @ fields.transpose(2, 3))
+
+
+def _descend(
+    image: Tensor, start: Tensor, middle: Tensor, fields: Tensor, products: Tensor, is_flat: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gauss-Newton on one level: places (n, 2) in it, and the correlation (n,) before each one's last step."""
+    height, width = image.shape
+    limit = start.new_tensor((float(width - SIDE - 1), float(height - SIDE - 1)))
+    # What `grid_sample` counts in: -1 to 1 from the first pixel to the last.
+    per_pixel = start.new_tensor((2.0 / (width - 1), 2.0 / (height - 1)))
+    around = window(RADIUS, start.device) * per_pixel - 1.0
+    energy = products[:, 0, 0].clamp(min=1.0)
+    bias = products[:, 0, 1:]
+    xx, xy, yy = products[:, 1, 1] + HOLD, products[:, 1, 2], products[:, 2, 2] + HOLD
+    inverse = torch.stack((yy, -xy, -xy, xx), 1).view(-1, 2, 2) / (xx * yy - xy * xy)[:, None, None]
+    place = start
+    ncc = torch.full_like(middle, -1.0)
+    is_moving = ~is_flat
+    for _ in range(ITERATIONS):
+        corner = place - float(RADIUS)
+        is_inside = ((corner >= 0.0) & (corner < limit)).all(1)
+        grid = (place * per_pixel)[:, None] + around
+        now = functional.grid_sample(image[None, None], grid[None], padding_mode="border", align_corners=True)[0, 0]
+        now = now - middle[:, None]
+        now = now - now.mean(1, keepdim=True)
+        square = (now * now).sum(1)
+        is_seen = is_moving & is_inside & (square >= LEAST_SQUARE)
+        gain = (energy / square.clamp(min=LEAST_SQUARE)).sqrt()
+        along = (fields @ now[..., None])[..., 0] * gain[:, None]
+        step = (inverse @ (along[:, 1:] - bias + HOLD * (place - start))[..., None])[..., 0]
+        size = (step * step).sum(1)
+        step = step * (LONGEST_STEP / size.sqrt().clamp(min=LONGEST_STEP))[:, None]
+        place = torch.where(is_seen[:, None], place - step, place)
+        ncc = torch.where(is_moving, torch.where(is_seen, along[:, 0] / energy, -1.0), ncc)
+        is_moving = is_seen & (size >= CONVERGED**2)
+    return place, ncc
+
+
+def _covariance(products: Tensor, ncc: Tensor, scale: float) -> Tensor:
+    """(n, 3) of places on a level whose pixels are `scale` of the picture's, from what the fit leaves over."""
+    energy, xx, xy, yy = products[:, 0, 0], products[:, 1, 1], products[:, 1, 2], products[:, 2, 2]
+    misfit = (energy * (1.0 - ncc * ncc) / COUNT).clamp(min=LEAST_NOISE**2) * CORRELATED
+    bare = torch.maximum(xx * yy - xy * xy, STRAIGHT * (xx + yy).square()).clamp(min=1e-12)
+    spread = torch.stack((yy, -xy, xx), 1) * (scale**2 * misfit / bare)[:, None]
+    spread = spread + spread.new_tensor((MODEL_VARIANCE, 0.0, MODEL_VARIANCE))
+    return torch.where((energy < LEAST_SQUARE)[:, None], UNKNOWN, spread)
