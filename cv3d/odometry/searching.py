@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cv3d.geometry.bundle.projection_kernels import (
+    BROWN,
+    PARAMS,
+    PROJECTIONS,
+    TORCH,
+    project_brown,
+    project_kannala_brandt,
+)
 from cv3d.geometry.cameras import Camera
+from cv3d.geometry.fused import fused
 from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key, inverse
 from cv3d.odometry.patches import RADIUS, Levels
@@ -87,9 +97,48 @@ def expect(
         return Expected(rows, np.zeros((0, 2), np.float32), np.zeros((0, 2, 2), np.float32))
     hosts, which = np.unique(points.host[rows], return_inverse=True)
     host_from_world = np.stack([keys[host].cam_from_world for host in hosts])
-    cam_from_host = np.stack([cam_from_world @ inverse(one) for one in host_from_world])[which]
-    host_from_world = host_from_world[which]
+    lens = PROJECTIONS.get(camera.model, TORCH)
+    if lens == TORCH:
+        at, warps, visible = _expected_by_torch(points, rows, host_from_world[which], camera, cam_from_world)
+    else:
+        at, warps = np.empty((len(rows), 2)), np.empty((len(rows), 2, 2))
+        visible = np.empty(len(rows), np.bool_)
+        params = np.zeros(PARAMS)
+        params[: len(camera.params)] = camera.params
+        cam_from_host = np.stack([cam_from_world @ inverse(one) for one in host_from_world])
+        _expect_kernel(
+            points.xyz,
+            points.host_rays,
+            rows,
+            which,
+            host_from_world,
+            cam_from_host,
+            np.ascontiguousarray(cam_from_world),
+            params,
+            lens,
+            (camera.width, camera.height),
+            at,
+            warps,
+            visible,
+        )
+    determinant = warps[:, 0, 0] * warps[:, 1, 1] - warps[:, 0, 1] * warps[:, 1, 0]
+    with np.errstate(invalid="ignore"):
+        usable = visible & (determinant > _SCALES[0] ** 2) & (determinant < _SCALES[1] ** 2)
+    kept = np.flatnonzero(usable)
+    a, b = warps[kept, 0, 0], warps[kept, 0, 1]
+    c, d = warps[kept, 1, 0], warps[kept, 1, 1]
+    inverse_warps = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / determinant[kept, None, None]
+    places = at[kept] if offset is None else at[kept] + offset[kept]
+    return Expected(rows[kept], places.astype(np.float32), inverse_warps.astype(np.float32))
+
+
+def _expected_by_torch(
+    points: PointTable, rows: Rows, host_from_world: Floats, camera: Camera, cam_from_world: Floats
+) -> tuple[Floats, Floats, Bools]:
+    """Of any lens: pixels (n, 2), warps (n, 2, 2) from differences, and which points are in the picture."""
     xyz = points.xyz[rows]
+    world_from_host = np.stack([inverse(one) for one in host_from_world])
+    cam_from_host = cam_from_world @ world_from_host
     in_host = np.einsum("nij,nj->ni", host_from_world[:, :3, :3], xyz) + host_from_world[:, :3, 3]
     # Neighbours of the point on a plane that faces the host.
     beside = np.linalg.norm(in_host, axis=1)[:, None, None] * points.host_rays[rows, 1:]
@@ -98,16 +147,61 @@ def expect(
     count = len(rows)
     pixels, visible = project_seen(camera, np.concatenate([seen, seen_beside.reshape(-1, 3)]))
     at, around = pixels[:count], pixels[count:].reshape(count, 2, 2)
-    warps = (around - at[:, None]).transpose(0, 2, 1) / RADIUS
-    determinant = warps[:, 0, 0] * warps[:, 1, 1] - warps[:, 0, 1] * warps[:, 1, 0]
-    with np.errstate(invalid="ignore"):
-        usable = visible[:count] & (determinant > _SCALES[0] ** 2) & (determinant < _SCALES[1] ** 2)
-    kept = np.flatnonzero(usable)
-    a, b = warps[kept, 0, 0], warps[kept, 0, 1]
-    c, d = warps[kept, 1, 0], warps[kept, 1, 1]
-    inverse_warps = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / determinant[kept, None, None]
-    places = at[kept] if offset is None else at[kept] + offset[kept]
-    return Expected(rows[kept], places.astype(np.float32), inverse_warps.astype(np.float32))
+    return at, (around - at[:, None]).transpose(0, 2, 1) / RADIUS, visible[:count]
+
+
+@fused
+def _expect_kernel(
+    xyz: Floats,
+    host_rays: Floats,
+    rows: Rows,
+    which: Rows,
+    host_from_world: Floats,
+    cam_from_host: Floats,
+    cam_from_world: Floats,
+    params: Floats,
+    lens: int,
+    size: tuple[int, int],
+    at: Floats,
+    warps: Floats,
+    visible: Bools,
+) -> None:
+    """The same by derivatives, of lenses that have a kernel."""
+    by_point, by_params = np.empty((2, 3)), np.empty((2, PARAMS))
+    seen, turned = np.empty(3), np.empty(3)
+    for i in range(len(rows)):
+        row, h = rows[i], which[i]
+        distance = 0.0
+        for k in range(3):
+            seen[k] = cam_from_world[k, 3]
+            in_host = host_from_world[h, k, 3]
+            for m in range(3):
+                seen[k] += cam_from_world[k, m] * xyz[row, m]
+                in_host += host_from_world[h, k, m] * xyz[row, m]
+            distance += in_host * in_host
+        distance = math.sqrt(distance)
+        visible[i] = False
+        at[i, :] = np.nan
+        warps[i, :, :] = np.nan
+        if lens == BROWN:
+            if not seen[2] > _NEAREST:
+                continue
+            u, v = project_brown(params, seen[0], seen[1], seen[2], False, by_point, by_params)
+        else:
+            u, v = project_kannala_brandt(params, seen[0], seen[1], seen[2], False, by_point, by_params)
+        at[i, 0], at[i, 1] = u, v
+        visible[i] = u >= 0.0 and v >= 0.0 and u <= size[0] - 1 and v <= size[1] - 1
+        for side in range(2):
+            for k in range(3):
+                turned[k] = 0.0
+                for m in range(3):
+                    across = host_rays[row, 1 + side, m] - host_rays[row, 0, m]
+                    turned[k] += cam_from_host[h, k, m] * across
+            for r in range(2):
+                total = 0.0
+                for k in range(3):
+                    total += by_point[r, k] * turned[k]
+                warps[i, r, side] = total * distance / RADIUS
 
 
 def look(points: PointTable, expected: Expected, levels: Levels, coarsest: int, finest: int = 0) -> Found:
