@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from cv3d.odometry.beginning import FirstMap, first_map
 from cv3d.odometry.corners import find_corners
 from cv3d.odometry.found import Found
+from cv3d.odometry.patches import Levels
 from cv3d.odometry.points import PointTable
 from cv3d.odometry.rays import RayTable
 from cv3d.odometry.records import Record
-from cv3d.odometry.searching import Expected, Levels, look
+from cv3d.odometry.searching import Expected, look
 
 Pixels = NDArray[np.float32]
 

@@ -13,10 +13,11 @@ from cv3d.odometry.depths import read_depths
 from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key
 from cv3d.odometry.options import OdometryOptions
+from cv3d.odometry.patches import Levels
 from cv3d.odometry.points import CANDIDATE
 from cv3d.odometry.posing import Posed, refine_pose
 from cv3d.odometry.rays import RayTable
-from cv3d.odometry.searching import Levels, expect, look, project, spread_out
+from cv3d.odometry.searching import expect, look, project, spread_out
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
