@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time as clock
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -32,7 +33,7 @@ from cv3d.odometry.records import Record
 from cv3d.odometry.results import FrameResult, Loop, Sensor, State
 from cv3d.odometry.searching import Levels
 from cv3d.odometry.tracking import Before, Tracked, Tracker
-from cv3d.odometry.window import adjust
+from cv3d.odometry.window import Adjusted, adjust
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
@@ -45,6 +46,10 @@ _STEP_RATIO = 4.0
 """Most that a step in time may be longer than the last for the motion to be carried on."""
 _DESCRIBED_GAP = 10
 """Fewest frames between key frames that are described."""
+_ADJUSTING_LAG = 3
+"""Frames that the adjustment of a window has before it is waited for."""
+_AGREES = 0.015
+"""Shift over the distance of what is seen, and turn in radians, up to which a loop tells nothing new."""
 _VIEWS_KEPT = 4
 """Latest key frames whose pictures are kept, for a frame that is hard to place."""
 
@@ -106,6 +111,8 @@ class Odometry:
             seed=self.options.seed,
         )
         self._gate = LoopGate()
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="cv3d-window")
+        self._adjusting: tuple[int, Future[Adjusted]] | None = None
         self._constraints: list[LoopConstraint] = []
         self._meetings: list[Meeting] = []
         self._segment = 0
@@ -147,7 +154,7 @@ class Odometry:
         if now is None:
             record = self._record(frame, State.LOST, self._other_size(frame))
         else:
-            self._take_recognised(frame.index)
+            self._settle(frame.index)
             if self._is_tracking:
                 record = self._go_on(now)
             else:
@@ -166,8 +173,10 @@ class Odometry:
 
     def finish(self) -> None:
         """Adjust everything once more, when no frame will follow."""
+        self._settle(-1, is_due=True)
         self._take_recognised(-1, is_last=True)
         self._places.close()
+        self._beside.shutdown()
         for segment in sorted({key.segment for key in self.keys}):
             done = adjust_all(self.atlas.segment(segment), self.points, self.camera)
             if done is not None:
@@ -293,7 +302,7 @@ class Odometry:
         self.points.xyz[others] = self.points.host_rays[others, 0]
         self.points.views[anchor.rows] = 1
         self._make_key(now, cam_from_anchor, found)
-        self._adjust_window(iterations=20)
+        self._adjust_window(20)
         self._set_tracking(self.keys[-1].cam_from_world.copy())
         record.state, record.reason, record.inliers = State.OK, "", int(good.sum())
         self._hang(record, is_key=True)
@@ -343,11 +352,15 @@ class Odometry:
             self._usual_detail = now.look.detail + 0.9 * (self._usual_detail - now.look.detail)
         is_key = self._needs_key(len(seen), angle)
         if is_key:
-            self._make_key(now, cam_from_world, seen.and_then(candidates))
-            self._adjust_window()
+            before = self._cam_from_world
+            hanging = cam_from_world @ inverse(self.keys[-1].cam_from_world)
+            self._settle(now.frame.index, is_due=True)
+            if self._cam_from_world is not before:
+                self._cam_from_world = hanging @ self.keys[-1].cam_from_world
+            self._make_key(now, self._cam_from_world, seen.and_then(candidates))
             self.atlas.recycle()
-            self._cam_from_world = self.keys[-1].cam_from_world.copy()
             self._local = self.atlas.local_rows(self._extra)
+            self._adjust_beside(now.frame.index)
             self._recognise(now)
         self._hang(record, is_key=is_key)
         return record
@@ -539,10 +552,35 @@ class Odometry:
         rays = self.points.host_rays[begun, 0]
         self.points.xyz[begun] = (distance * rays) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
 
-    def _adjust_window(self, iterations: int = 8) -> None:
+    def _adjust_window(self, iterations: int) -> None:
+        """Adjust the latest key frames now."""
         job = self.atlas.window_job(self._segment, self.options.window, self.options.held)
         if job is not None:
             self.atlas.apply(adjust(job, iterations))
+
+    def _adjust_beside(self, frame: int) -> None:
+        """Adjust the latest key frames beside the tracking."""
+        job = self.atlas.window_job(self._segment, self.options.window, self.options.held)
+        if job is not None:
+            self._adjusting = frame, self._beside.submit(adjust, job)
+
+    def _settle(self, frame: int, *, is_due: bool = False) -> None:
+        """Take over what was worked out beside the tracking, always at the same frame, so that runs are repeatable."""
+        if self._adjusting is not None and (is_due or frame >= self._adjusting[0] + _ADJUSTING_LAG):
+            done = self._adjusting[1].result()
+            self._adjusting = None
+            self.atlas.apply(done)
+            self._follow_map()
+        if frame >= 0:
+            self._take_recognised(frame)
+
+    def _follow_map(self) -> None:
+        """The last frame's place, after the map has moved."""
+        if not self._is_tracking or not self.records:
+            return
+        moved = self.records[-1].cam_from_world(self.keys)
+        if moved is not None:
+            self._cam_from_world = moved
 
     # -- loops
 
@@ -578,8 +616,18 @@ class Odometry:
                 continue
             self._constraints.append(meeting.constraint(place.number, other.number))
             self.loops.append(Loop(other.frame, place.frame, meeting.inliers, joined_segments=False))
-            self._close(other.segment)
+            if self._says_more(meeting):
+                self._close(other.segment)
             self._extra = self.atlas.neighbours(place.number)
+
+    def _says_more(self, meeting: Meeting) -> bool:
+        """Whether the path as it is disagrees with a loop."""
+        place, query = self.keys[meeting.place], self.keys[meeting.query]
+        off = meeting.place_from_query @ inverse(place.cam_from_world @ query.world_from_cam)
+        scale = float(np.cbrt(np.linalg.det(off[:3, :3])))
+        turn = float(np.linalg.norm(cv2.Rodrigues(off[:3, :3] / scale)[0]))
+        shift = float(np.linalg.norm(off[:3, 3]))
+        return shift > _AGREES * meeting.depth or turn > _AGREES or abs(math.log(scale)) > 2.0 * _AGREES
 
     def _close(self, segment: int) -> None:
         """Correct a segment by its loops."""
@@ -606,16 +654,13 @@ class Odometry:
             self._moved(own, closed.world_from_cam, closed.scales)
 
     def _moved(self, own: list[Key], world_from_cam: Floats, scales: Floats) -> None:
-        last = self.records[-1] if self.records else None
         self.atlas.move([key.number for key in own], world_from_cam, scales)
         for key, scale in zip(own, scales, strict=True):
             self._places.index.move_to_segment([key.number], key.segment, float(scale))
         self._gate.forget()
-        if self._is_tracking and last is not None:
-            moved = last.cam_from_world(self.keys)
-            if moved is not None:
-                self._cam_from_world = moved
-                self._velocity[:3, 3] *= scales[-1]
+        self._follow_map()
+        if self._is_tracking:
+            self._velocity[:3, 3] *= scales[-1]
             self._local = self.atlas.local_rows(self._extra)
 
     def _join(self, first: int, second: int) -> None:

@@ -107,7 +107,7 @@ class Recognizer:
     def describe(self, gray: Image, pixels: NDArray[np.float32] | None = None) -> Description:
         """Describe a picture now."""
         if self._describer is None:
-            self._describer = Describer(self._compute, max_keypoints=768)
+            self._describer = Describer(self._compute, max_keypoints=768, max_side=480)
         return self._describer.describe(gray, pixels)
 
     def place(self, view: View, description: Description) -> Place:
