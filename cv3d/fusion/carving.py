@@ -103,23 +103,25 @@ def carve(
         if depth <= np.float32(2.0) * radius or far >= farthest:
             continue
         near = depth - radius
-        u = fx * (motion[0, 0] * x + motion[0, 1] * y + motion[0, 2] * z + motion[0, 3]) / depth + cx
-        v = fy * (motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] * z + motion[1, 3]) / depth + cy
-        reach = max(fx, fy) * radius / near * np.float32(1.5)
-        left, right, top, bottom = u - reach, u + reach, v - reach, v + reach
+        side = (motion[0, 0] * x + motion[0, 1] * y + motion[0, 2] * z + motion[0, 3]) / depth
+        up = (motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] * z + motion[1, 3]) / depth
+        across = fx * radius / near * (np.float32(1.0) + abs(side))
+        down = fy * radius / near * (np.float32(1.0) + abs(up))
+        left, right = fx * side + cx - across, fx * side + cx + across
+        top, bottom = fy * up + cy - down, fy * up + cy + down
         if left < 0 or top < 0 or right > width - 1 or bottom > height - 1:
             continue
-        # The finest level at which two tiles span the block.
+        # The finest level at which three tiles span the block.
         level, tile = 0, np.float32(TILE)
-        while level < LEVELS and np.float32(2.0) * reach > tile:
+        while level < LEVELS - 1 and max(across, down) > tile:
             level += 1
             tile *= np.float32(2.0)
-        if level >= LEVELS:
-            continue
         tiles = levels[level]
-        u0, u1 = int(left / tile), int(right / tile)
-        v0, v1 = int(top / tile), int(bottom / tile)
-        if min(tiles[v0, u0], tiles[v0, u1], tiles[v1, u0], tiles[v1, u1]) <= far:
+        is_free = True
+        for v in range(int(top / tile), int(bottom / tile) + 1):
+            for u in range(int(left / tile), int(right / tile) + 1):
+                is_free = is_free and tiles[v, u] > far
+        if not is_free:
             continue
         growing = noise[1] * depth * depth
         base = noise[0] * noise[0]

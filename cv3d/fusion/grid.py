@@ -35,7 +35,7 @@ TRUNCATION_VOXELS = 4.0
 """Truncation distance where none is asked for, voxels."""
 MAX_BATCH = 32
 """Frames of a batch: a block has a bit for each."""
-_SHARE = 8
+_SHARE = 4
 """Frames that are in memory at a time."""
 _NOT_SEEN = LOCAL_REACH - 8
 _GROUP = 4096
@@ -171,7 +171,7 @@ class VoxelGrid:
         """Add several depth pictures in one pass over the voxels that they see; the same as one after the other.
 
         Args:
-            frames: consecutive ones are best: they see the same voxels. Memory is taken for eight at a time.
+            frames: consecutive ones are best: they see the same voxels. Memory is taken for four at a time.
 
         Returns:
             What became of each.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 
 from cv3d.errors import OutputError
 from cv3d.fusion.layout import VOXELS, Fields, bytes_per_block
+
+
+def _remove(stream: FileIO, folder: Path) -> None:
+    stream.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class SpillFile:
@@ -30,13 +36,12 @@ class SpillFile:
             folder = Path(tempfile.mkdtemp(prefix="cv3d-voxels-", dir=parent))
         except OSError as error:
             raise OutputError(f"no folder for voxels in {parent or tempfile.gettempdir()}: {error.strerror}") from error
-        self._finalizer = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._path = folder / "blocks"
         self._stream = self._path.open("w+b", buffering=0)
+        self._finalizer = weakref.finalize(self, _remove, self._stream, folder)
 
     def close(self) -> None:
         """Remove the file and its folder."""
-        self._stream.close()
         self._finalizer()
 
     def write(self, numbers: NDArray[np.integer], fields: Fields) -> None:

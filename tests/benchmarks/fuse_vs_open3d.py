@@ -101,6 +101,7 @@ def fuse_cv3d(
             with VoxelGrid(voxel, options=options) as warm:
                 warm.integrate_batch([as_frame(frame)])
                 warm.extract_mesh()
+            del warm
         count += 1
         start = time.perf_counter()
         batch.append(as_frame(frame))
