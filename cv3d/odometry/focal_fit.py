@@ -1,0 +1,165 @@
+"""The focal length that key frames agree with best: their bundle adjustment with the camera set free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.errors import EstimationError, InputError
+from cv3d.geometry.bundle import (
+    BundleOptions,
+    BundleProblem,
+    BundleResult,
+    FreeIntrinsics,
+    GaussianPrior,
+    adjust_bundle,
+    bundle_covariance,
+)
+from cv3d.geometry.cameras import Camera
+from cv3d.geometry.robust import Loss, LossKind
+from cv3d.odometry.keys import Key, inverse
+from cv3d.odometry.points import PointTable
+from cv3d.odometry.window import gather
+
+Floats = NDArray[np.float64]
+
+_LOSS = Loss(LossKind.CAUCHY, 2.0)
+_ITERATIONS = 80
+_ANYTHING = 10.0
+"""Deviation of the prior on a focal length over it: none to speak of, but the problem stays solvable."""
+_CENTRE = 0.01
+"""How far principal points lie from the middle, over the picture's longer side."""
+_RADIAL = 0.1
+"""Deviation of the radial terms of ordinary lenses."""
+_GAIN = 0.95
+"""Cost with a radial term over that without, above which the term is left out: small gains are other errors' work."""
+_SURE = 5.0
+"""Deviations by which a radial term has to differ from 0."""
+_FEWEST_KEYS = 3
+_FEWEST_OBSERVATIONS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class FocalFit:
+    """A camera that fits key frames."""
+
+    camera: Camera
+    deviation: float
+    """Of the focal length fx, pixels; infinite where nothing is said of it."""
+    cost: float
+    """Robust cost per observation."""
+    observations: int
+
+    @property
+    def focal(self) -> float:
+        """fx, pixels."""
+        return self.camera.params[0]
+
+
+def free_camera(camera: Camera) -> Camera:
+    """A pinhole camera in the form whose radial term can be set free; a camera that already is so stays.
+
+    Args:
+        camera: a pinhole camera, or one of model `brown4`.
+    """
+    if camera.model == "brown4":
+        return camera
+    return Camera("brown4", camera.width, camera.height, (*camera.params[:4], 0.0, 0.0, 0.0, 0.0))
+
+
+def fit_focal(keys: Sequence[Key], points: PointTable, camera: Camera, starts: Sequence[float]) -> FocalFit | None:
+    """Find the focal length of an uncalibrated camera, and a radial term where it explains a good part of the errors.
+
+    The deviation counts with a principal point and a radial term that are not quite what is assumed of them.
+
+    Args:
+        keys: key frames of one segment.
+        points: the map.
+        camera: of the tracked pictures, as it was assumed: a pinhole, or `brown4`.
+        starts: factors on its focal length to begin from; the lowest minimum is taken.
+
+    Returns:
+        The fit; None where there is too little to fit to.
+    """
+    problem = _problem(keys, points, free_camera(camera))
+    if problem is None:
+        return None
+    plain = min((_adjusted(_zoomed(problem, start), ()) for start in starts), key=lambda found: found.final_cost)
+    chosen = plain
+    radial = _adjusted(plain.as_problem(), ("k1",))
+    k1, k1_sigma = radial.cameras[0].params[4], _deviation(radial, 4)
+    if radial.final_cost < _GAIN * plain.final_cost and abs(k1) > _SURE * k1_sigma:
+        chosen = radial
+    uncertain = _adjusted(chosen.as_problem(), ("cx", "cy", "k1"))
+    return _fit(chosen, _deviation(uncertain, 0))
+
+
+def refit_focal(keys: Sequence[Key], points: PointTable, camera: Camera) -> FocalFit | None:
+    """Let the focal length of a calibrated camera go; the rest of its calibration is taken to be right.
+
+    Args:
+        keys: key frames of one segment.
+        points: the map.
+        camera: of the tracked pictures.
+    """
+    problem = _problem(keys, points, camera)
+    if problem is None:
+        return None
+    found = _adjusted(problem, ())
+    return _fit(found, _deviation(found, 0))
+
+
+def _problem(keys: Sequence[Key], points: PointTable, camera: Camera) -> BundleProblem | None:
+    """What pictures alone say: depths have a calibration of their own."""
+    if len(keys) < _FEWEST_KEYS:
+        return None
+    seen = [replace(key, depth=np.zeros(len(key.rows))) for key in keys]
+    job = gather(seen, [i == 0 for i in range(len(keys))], points, camera)
+    if job is None or len(job.problem.observations) < _FEWEST_OBSERVATIONS:
+        return None
+    return job.problem
+
+
+def _zoomed(problem: BundleProblem, factor: float) -> BundleProblem:
+    """The same with another focal length."""
+    camera = problem.cameras[0]
+    fx, fy = camera.params[:2]
+    return replace(problem, cameras=(camera.with_params((factor * fx, factor * fy, *camera.params[2:])),))
+
+
+def _adjusted(problem: BundleProblem, others: tuple[str, ...]) -> BundleResult:
+    """Adjust everything, the focal length and other named parameters of the lens with it."""
+    camera = problem.cameras[0]
+    side = max(camera.width, camera.height)
+    spreads = {"cx": _CENTRE * side, "cy": _CENTRE * side, "k1": _RADIAL}
+    spread = np.array([_ANYTHING * camera.params[0], *(spreads[name] for name in others)])
+    prior = GaussianPrior.on_camera(0, _ordinary(camera), np.diag(spread**2))
+    free = FreeIntrinsics(("fx", "fy", *others), one_focal=True)
+    options = BundleOptions(loss=_LOSS, max_iterations=_ITERATIONS, threads=1)
+    return adjust_bundle(replace(problem, free_intrinsics=(free,), priors=(prior,)), options)
+
+
+def _ordinary(camera: Camera) -> tuple[float, ...]:
+    """Where the priors have their middle."""
+    centre = ((camera.width - 1) / 2.0, (camera.height - 1) / 2.0)
+    return (*camera.params[:2], *centre, *(0.0 for _ in camera.shape))
+
+
+def _deviation(found: BundleResult, parameter: int) -> float:
+    """Of one parameter of the camera; infinite where the pictures do not tell."""
+    centres = np.stack([inverse(pose)[:3, 3] for pose in found.poses])
+    farthest = int(np.linalg.norm(centres - centres[0], axis=1).argmax())
+    try:
+        covariance = bundle_covariance(found, (0, farthest), max(found.noise, 1e-3) ** 2)
+    except (EstimationError, InputError):
+        return math.inf
+    return math.sqrt(float(covariance.intrinsics[0][parameter, parameter]))
+
+
+def _fit(found: BundleResult, deviation: float) -> FocalFit:
+    count = int(found.used.sum())
+    return FocalFit(found.cameras[0], deviation, found.final_cost / max(count, 1), count)
