@@ -175,12 +175,16 @@ class Odometry:
         """Adjust everything once more, when no frame will follow."""
         self._settle(-1, is_due=True)
         self._take_recognised(-1, is_last=True)
-        self._places.close()
-        self._beside.shutdown()
+        self.close()
         for segment in sorted({key.segment for key in self.keys}):
             done = adjust_all(self.atlas.segment(segment), self.points, self.camera)
             if done is not None:
                 self.atlas.apply(done)
+
+    def close(self) -> None:
+        """End what runs beside the tracking. Nothing can be tracked any more; results stay as they are."""
+        self._places.close()
+        self._beside.shutdown()
 
     # -- the frame at hand
 
@@ -190,6 +194,8 @@ class Odometry:
         gray = frame.gray
         if abs(width * self.camera.height - height * self.camera.width) > _SAME_SHAPE * width * self.camera.height:
             return None
+        if (width, height) != self._source_size:
+            self._tell(f"pictures of {width}x{height} come where {self._expected} are calibrated; they are resized")
         if (width, height) != (self.camera.width, self.camera.height):
             gray = cv2.resize(gray, (self.camera.width, self.camera.height), interpolation=cv2.INTER_AREA)
         levels = build_levels(gray)
@@ -197,11 +203,16 @@ class Odometry:
 
     def _other_size(self, frame: SequenceFrame) -> str:
         height, width = frame.gray.shape
-        expected = "x".join(map(str, self._source_size))
-        sentence = f"pictures of {width}x{height} instead of {expected} are of another camera; they are left out"
+        self._tell(f"pictures of {width}x{height} instead of {self._expected} are of another camera; they are left out")
+        return f"the picture is {width}x{height} instead of {self._expected}"
+
+    @property
+    def _expected(self) -> str:
+        return "x".join(map(str, self._source_size))
+
+    def _tell(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
-        return f"the picture is {width}x{height} instead of {expected}"
 
     def _record(self, frame: SequenceFrame, state: State, reason: str, inliers: int = 0) -> Record:
         return Record(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
-from cv3d.errors import FormatError, InputError
+from cv3d.errors import Cv3dError, FormatError, InputError
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.trajectory import Trajectory
 from cv3d.media.sequences import SequenceFrame, judge_depth
@@ -96,10 +96,12 @@ def odometry(
     calibrated, estimator, interrupted = None, None, False
     with sequence.frames() as frames:
         try:
-            begun = list(islice(frames, _JUDGED))
+            given = _until_it_fails(frames, frames.problems)
+            begun = list(islice(given, _JUDGED))
             if sequence.sensor is Sensor.RGBD:
-                _warn(warnings, progress, judge_depth([f.depth for f in begun if f.depth is not None]))
-            calibrated, stream = _calibration(sequence, chain(begun, frames), compute, seed, progress, warnings)
+                depths = [frame.depth for frame in begun if frame.depth is not None]
+                _warn(warnings, progress, judge_depth(depths, sequence.depth_scale))
+            calibrated, stream = _calibration(sequence, chain(begun, given), compute, seed, progress, warnings)
             estimator = _estimator(sequence, calibrated.camera, compute, options)
             progress.start(_STAGE, sequence.frame_count)
             for frame in stream:
@@ -117,6 +119,19 @@ def odometry(
     return _result(
         sequence, calibrated, estimator, warnings, progress, started, seed, interrupted=interrupted, source=str(source)
     )
+
+
+def _until_it_fails(frames: Iterable[SequenceFrame], problems: list[str]) -> Iterator[SequenceFrame]:
+    """The frames of a source; one that fails after some is one that ends there, so that these are not lost."""
+    is_begun = False
+    try:
+        for frame in frames:
+            is_begun = True
+            yield frame
+    except (Cv3dError, OSError) as error:
+        if not is_begun:
+            raise
+        problems.append(f"{error}; nothing was read from there on")
 
 
 def _calibration(
@@ -178,7 +193,9 @@ def _result(
 ) -> OdometryResult:
     if not estimator.records:
         raise InputError(f"{sequence.name}: has no frame")
-    if not interrupted:
+    if interrupted:
+        estimator.close()
+    else:
         estimator.finish()
         if not calibrated.is_estimated and (sentence := check_intrinsics(estimator)):
             _warn(warnings, progress, [sentence])
