@@ -32,6 +32,7 @@ BATCH = 8
 """Frames that are fused in one pass."""
 _LOOKED_AT = 16
 """Frames by whose depth the voxel is chosen."""
+_FIRST_ROUNDS = 2
 _STAGE = "fuse"
 
 
@@ -209,6 +210,7 @@ class _Job:
 
             kept = [replace(one, frame=refined(one.frame, self._grid)) for one in kept]
         if kept:
+            is_first = not self.fused
             started = time.perf_counter()
             done = self._grid.integrate_batch([one.frame for one in kept])
             ms = 1000.0 * (time.perf_counter() - started) / len(kept)
@@ -222,19 +224,37 @@ class _Job:
                     self._placed.append(_without_pictures(one))
                 else:
                     self._dropped.append(Dropped(one.index, one.name, "all of its depth was rejected"))
+            if self._options.is_refining and is_first:
+                self._refine_among_each_other(kept)
         self._progress.advance(_STAGE, len(batch))
+
+    def _refine_among_each_other(self, batch: list[PosedDepth]) -> None:
+        """Fit the poses of the first batch, which no model was there for, to the model that it became."""
+        from cv3d.fusion.refining import refined
+
+        assert self._grid is not None
+        places = {one.index: i for i, one in enumerate(self._placed)}
+        for _ in range(_FIRST_ROUNDS):
+            for i, one in enumerate(batch):
+                moved = refined(one.frame, self._grid)
+                if one.index in places and moved is not one.frame:
+                    self._grid.reintegrate(one.frame, moved.cam_from_world)
+                    batch[i] = replace(one, frame=moved)
+                    self._placed[places[one.index]] = _without_pictures(batch[i])
 
     def _judged(self, batch: list[PosedDepth]) -> list[PosedDepth]:
         """Those whose pose does not contradict the model, or, at the beginning, the others."""
         if self._judge is None:
             return batch
-        if self.fused:
-            wild = [i for i, one in enumerate(batch) if self._judge.is_wild(one.frame)]
-        else:
-            wild = self._judge.outvoted([one.frame for one in batch])
-        for i in wild:
-            self._dropped.append(Dropped(batch[i].index, batch[i].name, "its pose contradicts the model"))
-        return [one for i, one in enumerate(batch) if i not in set(wild)]
+        at_first = set() if self.fused else set(self._judge.outvoted([one.frame for one in batch]))
+        kept = []
+        for i, one in enumerate(batch):
+            if i in at_first or (self.fused and self._judge.is_wild(one.frame)):
+                self._dropped.append(Dropped(one.index, one.name, "its pose contradicts the model"))
+                continue
+            self._judge.accept(one.frame)
+            kept.append(one)
+        return kept
 
     def finished(
         self, poses_from: PosesFrom, warnings: tuple[str, ...], started: float, interrupted: bool

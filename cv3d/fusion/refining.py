@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cv3d.fusion.frames import DepthFrame
 from cv3d.fusion.grid import VoxelGrid
+from cv3d.geometry.cameras import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid
 
 Floats = NDArray[np.float64]
@@ -62,8 +63,8 @@ def refined(frame: DepthFrame, grid: VoxelGrid, options: RefineOptions | None = 
         options: how.
     """
     options = options or RefineOptions()
-    ideal = frame.undistorted()
-    points, brightness = _points(ideal, max(1, ideal.camera.width // options.width), grid)
+    ideal = _shrunk(frame.undistorted(), options.width)
+    points, brightness = _points(ideal, grid)
     if len(points) < _LEAST_POINTS:
         return frame
     start = inverse_rigid(ideal.cam_from_world)
@@ -77,16 +78,32 @@ def refined(frame: DepthFrame, grid: VoxelGrid, options: RefineOptions | None = 
     return frame.moved(inverse_rigid(found))
 
 
-def _points(frame: DepthFrame, step: int, grid: VoxelGrid) -> tuple[Floats, Floats | None]:
-    """Every n-th measured point in the camera's frame, (n, 3), and its brightness, (n,)."""
-    depth = np.nan_to_num(frame.depth[::step, ::step], nan=0.0, posinf=0.0)
+def _shrunk(frame: DepthFrame, width: int) -> DepthFrame:
+    """Every n-th pixel of a frame, and the camera that has just these pixels; colours are means around them."""
+    step = max(1, frame.camera.width // width)
+    if step == 1:
+        return frame
+    depth = np.ascontiguousarray(frame.depth[::step, ::step])
+    fx, fy, cx, cy = frame.camera.params[:4]
+    camera = Camera("pinhole", depth.shape[1], depth.shape[0], (fx / step, fy / step, cx / step, cy / step))
+    color = None
+    if frame.color is not None:
+        import cv2
+
+        color = np.array(cv2.blur(frame.color, (step, step))[::step, ::step], np.uint8)
+    return DepthFrame(depth, color, camera, frame.cam_from_world)
+
+
+def _points(frame: DepthFrame, grid: VoxelGrid) -> tuple[Floats, Floats | None]:
+    """The measured points in the camera's frame, (n, 3), and their brightness, (n,)."""
+    depth = np.nan_to_num(frame.depth, nan=0.0, posinf=0.0)
     rows, columns = np.nonzero((depth > grid.options.min_depth_m) & (depth <= grid.options.max_depth_m))
     fx, fy, cx, cy = frame.camera.params[:4]
     z = depth[rows, columns].astype(np.float64)
-    points = np.stack([(columns * step - cx) / fx * z, (rows * step - cy) / fy * z, z], axis=1)
+    points = np.stack([(columns - cx) / fx * z, (rows - cy) / fy * z, z], axis=1)
     if frame.color is None:
         return points, None
-    return points, frame.color[rows * step, columns * step] @ _LUMINANCE / 255.0
+    return points, frame.color[rows, columns] @ _LUMINANCE / 255.0
 
 
 def _model(grid: VoxelGrid, frame: DepthFrame) -> _Model:

@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 _WIDTH = 80
 """Width of the pictures that are compared, pixels."""
+_REMEMBERED = 50
+"""Steps by which the usual one is known."""
 _LEAST_COMPARED = 60
 _LEAST_SHARE = 0.25
 """Share of a frame's depth that the model has to show before it says anything about its pose."""
@@ -32,6 +34,11 @@ class WildPoseOptions:
     """Difference of depth that agrees, standard deviations of the depth."""
     truncations: float = 2.0
     """Difference that agrees in any case, truncation distances: drift is not wild."""
+    steps: float = 4.0
+    """A frame is compared where it goes from the one before by more than so many of the usual steps, and by more than
+    what agrees in any case: to look at the model from each frame would take as long as to fuse it."""
+    least_turn_deg: float = 4.0
+    """Likewise, a turn that is small enough in any case, degrees."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,34 @@ class PoseJudge:
     def __init__(self, grid: VoxelGrid, options: WildPoseOptions | None = None) -> None:
         self._grid = grid
         self._options = options or WildPoseOptions()
+        self._last: Floats | None = None
+        self._shifts: list[float] = []
+        self._turns: list[float] = []
+
+    def accept(self, frame: DepthFrame) -> None:
+        """Take a frame's pose for good: later ones are measured by its step."""
+        if self._last is not None:
+            shift, turn = _step(self._last, frame.cam_from_world)
+            self._shifts, self._turns = [*self._shifts[-_REMEMBERED:], shift], [*self._turns[-_REMEMBERED:], turn]
+        self._last = frame.cam_from_world
 
     def is_wild(self, frame: DepthFrame) -> bool:
+        """Whether the model shows something else where the frame says it looks; False where it shows too little.
+
+        A frame that goes on from the last one as frames do is not compared.
+        """
+        return self._leaps(frame) and self.contradicts_model(frame)
+
+    def _leaps(self, frame: DepthFrame) -> bool:
+        if self._last is None or not self._shifts:
+            return True
+        shift, turn = _step(self._last, frame.cam_from_world)
+        options = self._options
+        allowed = max(options.steps * float(np.median(self._shifts)), options.truncations * self._grid.truncation_m)
+        allowed_turn = max(options.steps * float(np.median(self._turns)), options.least_turn_deg)
+        return shift > allowed or turn > allowed_turn
+
+    def contradicts_model(self, frame: DepthFrame) -> bool:
         """Whether the model shows something else where the frame says it looks; False where it shows too little."""
         small, camera = _shrunk(frame)
         model = self._grid.ray_cast(camera, frame.cam_from_world, 1).depth
@@ -95,6 +128,13 @@ class PoseJudge:
 
     def _contradicts(self, found: Agreement) -> bool:
         return found.share < self._options.least_agreement
+
+
+def _step(first_from_world: Floats, second_from_world: Floats) -> tuple[float, float]:
+    """How far a camera went and turned between two poses, metres and degrees."""
+    second_from_first = second_from_world @ inverse_rigid(first_from_world)
+    cosine = np.clip(0.5 * (np.trace(second_from_first[:3, :3]) - 1.0), -1.0, 1.0)
+    return float(np.linalg.norm(second_from_first[:3, 3])), float(np.degrees(np.arccos(cosine)))
 
 
 def _shrunk(frame: DepthFrame) -> tuple[NDArray[np.float32], Camera]:
