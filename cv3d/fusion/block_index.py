@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.fusion.layout import pack_keys
+from cv3d.fusion.layout import Number, pack_keys
 from cv3d.geometry.fused import fused
 
 _EMPTY = -1
@@ -13,7 +13,7 @@ _START = 1 << 12
 
 
 @fused
-def slot_of(key: int, bits: int) -> int:
+def slot_of(key: Number, bits: int) -> Number:
     """Where a key is looked for first, in a table of 2^bits entries (Fibonacci hashing, Knuth TAOCP 3, 6.4)."""
     return ((key * 0x9E3779B97F4A7C1) & 0x7FFFFFFFFFFFFFF) >> (59 - bits)
 

@@ -201,7 +201,7 @@ class BlockStore:
             for array in self._host.arrays:
                 array.resize((size, *array.shape[1:]), refcheck=False)
         else:
-            self._tensors = VoxelTensors(*(_grown(tensor, size) for tensor in _parts(self._tensors)))
+            self._tensors = VoxelTensors(*(_grown(tensor, size) for tensor in _parts(self._tensors)))  # type: ignore[arg-type]
         self._capacity = size
 
     def _put(self, rows: NDArray[np.int64], values: Fields | None) -> None:

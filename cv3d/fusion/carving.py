@@ -1,7 +1,7 @@
 """Free space: blocks that a picture looks through as a whole, to something farther.
 
-What is noted is one number a block, so it costs no pass over voxels and blocks on disk are carved like others. It counts
-as that much weight at the full distance, when a surface is taken out.
+What is noted is one number a block, so it costs no pass over voxels and blocks on disk are carved like others. It
+counts as that much weight at the full distance, when a surface is taken out.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.fusion.layout import MAX_FREE, SIDE, WEIGHT_STEPS
+from cv3d.fusion.layout import MAX_FREE, SIDE, WEIGHT_STEPS, Number
 from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float32]
+Levels: TypeAlias = tuple[Floats, Floats, Floats, Floats, Floats]
 
 TILE = 8
 """Pixels along a tile of the finest level."""
@@ -23,7 +24,7 @@ _HALF_DIAGONAL = SIDE * np.sqrt(3.0) / 2.0
 _CENTRE = (SIDE - 1) / 2.0
 
 
-def nearest_depths(depth: Floats) -> list[Floats]:
+def nearest_depths(depth: Floats) -> Levels:
     """The least depth of tiles of 8, 16, 32, ... pixels; 0 where a pixel of the tile has none, and at the border.
 
     Args:
@@ -40,7 +41,7 @@ def nearest_depths(depth: Floats) -> list[Floats]:
         padded = np.pad(level, ((0, level.shape[0] % 2), (0, level.shape[1] % 2)), mode="edge")
         level = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).min((1, 3))
         levels.append(level)
-    return levels
+    return levels[0], levels[1], levels[2], levels[3], levels[4]
 
 
 @fused
@@ -67,12 +68,12 @@ def carve(
     anchor: NDArray[np.int32],
     camera: Floats,
     motion: Floats,
-    levels: tuple[Floats, Floats, Floats, Floats, Floats],
+    levels: Levels,
     size: tuple[int, int],
-    voxel: float,
-    room: float,
+    voxel: Number,
+    room: Number,
     noise: Floats,
-    sign: int,
+    sign: Number,
     free: NDArray[np.int32],
 ) -> None:
     """Add to the free weight of the blocks that a picture looks through.

@@ -59,7 +59,8 @@ def _borne_out(
         inside = (there[:, 2] > 1e-6) & (column >= 0) & (column < other.camera.width)
         inside &= (row >= 0) & (row < other.camera.height)
         seen = np.where(inside, other.depth[row * inside, column * inside], 0.0)
-        tolerance = options.sigmas * np.hypot(noise.sigma_m(there[:, 2]), noise.sigma_m(seen))
+        spreads = noise.sigma_m(there[:, 2].astype(np.float32)), noise.sigma_m(seen.astype(np.float32))
+        tolerance = options.sigmas * np.hypot(*spreads)
         has_depth = np.isfinite(seen) & (seen > 0)
         agrees = has_depth & (np.abs(seen - there[:, 2]) <= tolerance)
         agreeing += agrees

@@ -140,7 +140,9 @@ def _classified(
     blocks, cases = [np.zeros(0, np.int32)], [np.zeros((0, 512), np.uint8)]
     for first, last, fields, rows in pieces(store, arranged, wanted):
 
-        def some(start: int, fields: Fields = fields, rows: Ints = rows, last: int = last) -> None:
+        def some(
+            start: int, fields: Fields = fields, rows: Ints = rows, last: int = last
+        ) -> tuple[Ints, NDArray[np.uint8]]:
             end = min(start + _GATHERED, last)
             found, is_crossed = np.empty((end - start, 512), np.uint8), np.empty(end - start, np.uint8)
             classify(
@@ -157,13 +159,11 @@ def _classified(
                 is_crossed,
             )
             here = np.flatnonzero(is_crossed)
-            results[start] = (here + start).astype(np.int32), found[here]
+            return (here + start).astype(np.int32), found[here]
 
-        results: dict[int, tuple[Ints, NDArray[np.uint8]]] = {}
-        workers.map(some, range(first, last, _GATHERED))
-        for start in sorted(results):
-            blocks.append(results[start][0])
-            cases.append(results[start][1])
+        for some_blocks, some_cases in workers.map(some, range(first, last, _GATHERED)):
+            blocks.append(some_blocks)
+            cases.append(some_cases)
     return np.concatenate(blocks), np.concatenate(cases)
 
 

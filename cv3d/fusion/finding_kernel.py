@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.fusion.block_finding import LOCAL_BITS, LOCAL_REACH
+from cv3d.fusion.layout import Number
 from cv3d.fusion.prepared import DEPTH_STEPS
 from cv3d.geometry.fused import fused
 
@@ -18,7 +19,7 @@ _METRES = np.float32(1.0 / DEPTH_STEPS)
 
 
 @fused
-def start_of(key: int, mask: int) -> int:
+def start_of(key: Number, mask: int) -> Number:
     """Where a key is looked for first."""
     return ((np.int64(key) * 2654435769) >> 10) & mask
 
@@ -33,7 +34,7 @@ def mark_blocks(
     stride: int,
     table: NDArray[np.int32],
     found: NDArray[np.int32],
-) -> int:
+) -> Number:
     """List the blocks that the surface in a depth picture passes through, in the order in which they are met.
 
     Args:

@@ -178,6 +178,7 @@ class FusedBatch:
             invert(np.ascontiguousarray(one.depth), *engine.range, scratch.inverse)
             color = np.zeros((0, 0), np.uint8) if one.color is None else one.color.reshape(height, -1)
             records = self._records[frame, :-1].reshape(height, 4 * width)
-            return judge(scratch.inverse, self._cameras[frame], engine.judging, np.ascontiguousarray(color), records)
+            painted = np.ascontiguousarray(color)
+            return int(judge(scratch.inverse, self._cameras[frame], engine.judging, painted, records))
         finally:
             engine.scratch.put(scratch)

@@ -390,7 +390,7 @@ class VoxelGrid:
             anchor,
             np.array(frame.camera.params[:4], np.float32),
             cam_from_anchor(frame.cam_from_world, anchor, self.voxel_m),
-            tuple(nearest_depths(frame.depth)),
+            nearest_depths(frame.depth),
             (width, height),
             np.float32(self.voxel_m),
             np.float32(self.truncation_m),

@@ -82,7 +82,7 @@ def read_grid(path: str | os.PathLike[str]) -> GridContent:
                 content["sums"],
                 content["weights"],
                 content["counts"],
-                content["colors"] if "colors" in content else None,
+                content.get("colors"),
             )
             result = GridContent(
                 float(content["voxel_m"]),

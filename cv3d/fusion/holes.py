@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from cv3d.geometry.mesh import Mesh
 
 
-def closed_holes(
-    mesh: Mesh, part_of: NDArray[np.int32], areas: NDArray[np.float64], max_perimeter_m: float
-) -> Mesh:
+def closed_holes(mesh: Mesh, part_of: NDArray[np.int32], areas: NDArray[np.float64], max_perimeter_m: float) -> Mesh:
     """The mesh with fans over its small holes.
 
     Args:
@@ -32,7 +30,9 @@ def closed_holes(
     for loop, length in zip(loops, lengths, strict=True):
         part = int(part_of[loop[0]])
         longest[part] = max(longest.get(part, 0.0), length)
-    new_vertices, new_triangles, sources = [], [], []
+    new_vertices: list[NDArray[np.float64]] = []
+    new_triangles: list[NDArray[np.int64]] = []
+    sources: list[NDArray[np.int64]] = []
     for loop, length in zip(loops, lengths, strict=True):
         part = int(part_of[loop[0]])
         # No flat figure has more area than the circle of that outline.
@@ -54,7 +54,9 @@ def closed_holes(
         unit = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
         normals = np.concatenate([normals, unit.astype(np.float32)])
     if colors is not None and sources:
-        colors = np.concatenate([colors, np.stack([np.rint(colors[loop].mean(0)) for loop in sources]).astype(np.uint8)])
+        colors = np.concatenate(
+            [colors, np.stack([np.rint(colors[loop].mean(0)) for loop in sources]).astype(np.uint8)]
+        )
     points = [mesh.vertices, np.array(new_vertices, np.float32).reshape(-1, 3)]
     triangles = [mesh.triangles, *(some.astype(np.int32) for some in new_triangles)]
     return Mesh(np.concatenate(points), np.concatenate(triangles), normals, colors)

@@ -1,4 +1,4 @@
-"""The twin on the CPU of :func:`cv3d.fusion.integration.integrate`: all frames of a batch while a block is in the cache.
+"""The twin on the CPU of :func:`cv3d.fusion.integration.integrate`: all frames of a batch while a block is cached.
 
 Each step is a loop without branches over the 512 voxels of a block, which the compiler turns into vector instructions.
 What passes from step to step lies in one flat array at fixed distances: of separate arrays the compiler would have to
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.fusion.integration import FULL_SPREADS, REACH_SPREADS
-from cv3d.fusion.layout import DISTANCE_STEPS, MAX_COUNT, MAX_WEIGHT, SIDE, VOXELS
+from cv3d.fusion.layout import DISTANCE_STEPS, MAX_COUNT, MAX_WEIGHT, SIDE, VOXELS, Number
 from cv3d.fusion.prepared import DEPTH_STEPS, GRADIENT_STEP_M, SLOPE_STEPS
 from cv3d.geometry.fused import fused
 
@@ -35,7 +35,7 @@ _WHOLE = 5 * VOXELS
 
 
 @fused
-def fill_lattice(scratch: Floats, voxel: float) -> None:
+def fill_lattice(scratch: Floats, voxel: Number) -> None:
     """Lay the places of a block's voxels in the block, metres, into the scratch array."""
     for i in range(VOXELS):
         scratch[_X + i] = np.float32(i % SIDE) * voxel
@@ -49,12 +49,12 @@ def project_block(
     anchor: Ints,
     camera: Floats,
     motion: Floats,
-    voxel: float,
+    voxel: Number,
     width: int,
     height: int,
     scratch: Floats,
     pixels: NDArray[np.uint32],
-) -> int:
+) -> Number:
     """Where the voxels of a block are in a picture: its pixel, the offset from it, and the depth.
 
     Args:
@@ -115,7 +115,7 @@ def integrate_blocks(
     records: NDArray[np.int32],
     size: tuple[int, int],
     lengths: Floats,
-    sign: int,
+    sign: Number,
     sums: Ints,
     weights: Ints,
     counts: NDArray[np.int8],
@@ -171,7 +171,7 @@ def gather(records: Ints, pixels: NDArray[np.uint32], whole: Ints) -> None:
 
 
 @fused
-def add_distances(scratch: Floats, whole: Ints, lengths: Floats, sign: int, sums: Ints, weights: Ints) -> None:
+def add_distances(scratch: Floats, whole: Ints, lengths: Floats, sign: Number, sums: Ints, weights: Ints) -> None:
     """Add one picture's distances to a block, and note which voxels are near its surface."""
     voxel, truncation, base, quadratic = lengths[0], lengths[1], lengths[2], lengths[3]
     per_truncation = _1 / truncation
@@ -198,7 +198,7 @@ def add_distances(scratch: Floats, whole: Ints, lengths: Floats, sign: int, sums
 
 
 @fused
-def add_colors(whole: Ints, sign: int, has_color: bool, counts: NDArray[np.int8], colors: NDArray[np.int16]) -> None:
+def add_colors(whole: Ints, sign: Number, has_color: bool, counts: NDArray[np.int8], colors: NDArray[np.int16]) -> None:
     """Count the voxels near the surface, and add its colour to them."""
     if has_color:
         for i in range(VOXELS):

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints: TypeAlias = NDArray[np.int32]
+Number: TypeAlias = Any
+"""A scalar as kernels take it: numpy's or Python's."""
 
 SIDE = 8
 """Voxels along the edge of a block."""
@@ -93,8 +95,8 @@ class Fields:
     @staticmethod
     def join(parts: Sequence[Fields]) -> Fields:
         """The blocks of all parts, one after the other."""
-        columns = [np.concatenate(column) for column in zip(*(part.arrays for part in parts), strict=True)]
-        return Fields(*columns) if len(columns) > 3 else Fields(*columns, None)
+        columns: list[Any] = [np.concatenate(column) for column in zip(*(part.arrays for part in parts), strict=True)]
+        return Fields(columns[0], columns[1], columns[2], columns[3] if len(columns) > 3 else None)
 
 
 def bytes_per_block(has_color: bool) -> int:

@@ -2,7 +2,8 @@
 
 On each face of a cube, segments part the corners inside from those outside. Where two inside corners are diagonal to
 each other they are parted from one another as well: the rule looks at the signs of that face alone, so two cubes agree
-on their common face and the surface has no cracks. The segments of all faces close to loops, which are cut into triangles.
+on their common face and the surface has no cracks. The segments of all faces close to loops, which are cut into
+triangles.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class ConsistencyOptions:
     neighbours: int = 2
     """Frames of the batch on each side of a frame that it is compared with."""
     agreements: int = 1
-    """Frames that have to see the same surface, of those that look at the place at all; where fewer look, all of them."""
+    """Frames that have to see the same surface, of those that look at the place; where fewer look, all of them."""
     sigmas: float = 4.0
     """Difference of depth that still agrees, standard deviations of the two."""
 

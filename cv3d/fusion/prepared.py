@@ -1,4 +1,4 @@
-"""What is made of a depth picture before it meets voxels: which pixels count, how much, and how the surface is inclined.
+"""What is made of a depth picture before it meets voxels: which pixels count, how much, and how the surface lies.
 
 Depth is judged as inverse depth, in which planes are linear in the pixel whatever their inclination.
 """

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.fusion.layout import WEIGHT_STEPS
+from cv3d.fusion.layout import WEIGHT_STEPS, Number
 from cv3d.fusion.prepared import DEPTH_STEPS, GRADIENT_STEP_M, MAX_BASELINE, NORMAL_NOISE, SIDE_JUMP, SLOPE_STEPS
 from cv3d.geometry.fused import fused
 
@@ -34,7 +34,7 @@ _LOW, _8, _16 = np.int32(0xFFFF), np.int32(8), np.int32(16)
 
 
 @fused
-def invert(depth: Floats, low: float, high: float, inverse: Floats) -> None:
+def invert(depth: Floats, low: Number, high: Number, inverse: Floats) -> None:
     """Fill the inside of `inverse` (h + 24, w + 24) with 1 / depth (h, w) inside the range, 0 elsewhere."""
     for v in range(depth.shape[0]):
         row, into = depth[v], inverse[v + MARGIN]
@@ -44,7 +44,7 @@ def invert(depth: Floats, low: float, high: float, inverse: Floats) -> None:
 
 
 @fused
-def _gradient(here: float, before: float, after: float, limit: float) -> float:
+def _gradient(here: Number, before: Number, after: Number, limit: Number) -> Number:
     """Change of the inverse depth over one baseline."""
     is_line = (before > _0) & (after > _0) & (abs(before + after - _2 * here) <= limit)
     back = abs(here - before) if before > _0 else _FAR
@@ -57,7 +57,7 @@ def _gradient(here: float, before: float, after: float, limit: float) -> float:
 @fused
 def judge(
     inverse: Floats, camera: Floats, judging: Floats, color: NDArray[np.uint8], records: NDArray[np.int32]
-) -> int:
+) -> Number:
     """Judge the pixels of a picture.
 
     Args:
@@ -72,7 +72,7 @@ def judge(
     """
     height, width = records.shape[0], records.shape[1] // 4
     far = np.empty(4 * _PIECE, np.float32)
-    count = 0
+    count: Number = 0
     for v in range(height):
         for u in range(0, width, _PIECE):
             some = min(_PIECE, width - u)
@@ -102,7 +102,7 @@ def look_around(inverse: Floats, v: int, u: int, some: int, camera: Floats, judg
 
 
 @fused
-def _baseline(here: float, base: float, quadratic: float, by_noise: float) -> float:
+def _baseline(here: Number, base: Number, quadratic: Number, by_noise: Number) -> Number:
     """Whole pixels to the neighbours that the inclination comes from."""
     d = _1 / max(here, _NEVER)
     growing = quadratic * d * d

@@ -62,7 +62,7 @@ class Model:
     """Frames that a voxel has to have been seen by."""
 
     def values(self, lattice: Tensor) -> tuple[Tensor, Tensor]:
-        """Signed distances at lattice coordinates (..., 3) from the anchor, NaN where not known; and which block is there.
+        """Signed distances at lattice coordinates (..., 3) from the anchor, NaN where not known; and the block there.
 
         Returns:
             (...) float32, and (...) int64: the block's place in `keys`, -1 for none.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.fusion.block_index import slot_of
-from cv3d.fusion.layout import REACH, SIDE
+from cv3d.fusion.layout import REACH, SIDE, Number
 from cv3d.fusion.surface_kernel import distance_at
 from cv3d.geometry.fused import fused
 
@@ -24,7 +24,7 @@ _FAR = np.float32(1e9)
 
 
 @fused
-def number_of(bx: int, by: int, bz: int, table: NDArray[np.int64], numbers: Ints, bits: int) -> int:
+def number_of(bx: Number, by: Number, bz: Number, table: NDArray[np.int64], numbers: Ints, bits: int) -> Number:
     """The number of a block, -1 where it is not there."""
     key = ((np.int64(bz) + REACH) << 42) | ((np.int64(by) + REACH) << 21) | (np.int64(bx) + REACH)
     at, mask = slot_of(key, bits), (1 << bits) - 1
@@ -35,9 +35,9 @@ def number_of(bx: int, by: int, bz: int, table: NDArray[np.int64], numbers: Ints
 
 @fused
 def value_at(
-    x: int,
-    y: int,
-    z: int,
+    x: Number,
+    y: Number,
+    z: Number,
     anchor: Ints,
     table: NDArray[np.int64],
     numbers: Ints,
@@ -48,7 +48,7 @@ def value_at(
     sums: Ints,
     weights: Ints,
     counts: NDArray[np.int8],
-) -> float:
+) -> Number:
     """Signed distance at lattice coordinates from the anchor block; NaN where it is not known."""
     block = number_of((x >> 3) + anchor[0], (y >> 3) + anchor[1], (z >> 3) + anchor[2], table, numbers, bits)
     if block < 0 or rows[block] < 0:
@@ -59,9 +59,9 @@ def value_at(
 
 @fused
 def between(
-    x: float,
-    y: float,
-    z: float,
+    x: Number,
+    y: Number,
+    z: Number,
     anchor: Ints,
     table: NDArray[np.int64],
     numbers: Ints,
@@ -73,7 +73,7 @@ def between(
     weights: Ints,
     counts: NDArray[np.int8],
     gradient: Floats,
-) -> float:
+) -> Number:
     """Signed distance between eight lattice points, trilinear, and its gradient a voxel; NaN where one is not known."""
     i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
     fx, fy, fz = x - np.float32(i), y - np.float32(j), z - np.float32(k)
@@ -97,10 +97,10 @@ def cast_rays(
     rays: Floats,
     motion: Floats,
     anchor: Ints,
-    near: float,
-    far: float,
-    voxel: float,
-    truncation: float,
+    near: Number,
+    far: Number,
+    voxel: Number,
+    truncation: Number,
     steps: int,
     table: NDArray[np.int64],
     numbers: Ints,
@@ -161,7 +161,8 @@ def cast_rays(
         rz = (motion[2, 0] * rays[n, 0] + motion[2, 1] * rays[n, 1] + motion[2, 2]) * per_voxel
         per_length = _1 / np.sqrt(rx * rx + ry * ry + rz * rz)
         t, before, known = near, near, _UNSEEN
-        block, bx, by, bz = -1, np.int64(1 << 40), 0, 0
+        bx, by, bz = 1 << 40, 0, 0
+        block: Number = -1
         for _ in range(steps):
             if t > far:
                 break
@@ -172,7 +173,7 @@ def cast_rays(
                 block = number_of(bx + anchor[0], by + anchor[1], bz + anchor[2], table, numbers, bits)
             if block < 0 or rows[block] < 0:
                 # To where the ray leaves this block, which reaches half a voxel before its first lattice point.
-                along = min(_leave(x, rx, i >> 3), min(_leave(y, ry, j >> 3), _leave(z, rz, k >> 3)))
+                along = min(_leave(x, rx, i >> 3), _leave(y, ry, j >> 3), _leave(z, rz, k >> 3))
                 known = _UNSEEN
                 t += max(along, _0) + _HALF * per_length
                 continue
@@ -217,7 +218,7 @@ def cast_rays(
 
 
 @fused
-def _leave(x: float, r: float, block: int) -> float:
+def _leave(x: Number, r: Number, block: Number) -> Number:
     """Way along a ray to the border of a block on one axis."""
     low = _SIDE * np.float32(block) - _HALF
     if r > _0:
@@ -228,19 +229,19 @@ def _leave(x: float, r: float, block: int) -> float:
 @fused
 def meet(
     n: int,
-    x: float,
-    y: float,
-    z: float,
-    before: float,
-    t: float,
-    known: float,
-    value: float,
-    ox: float,
-    oy: float,
-    oz: float,
-    rx: float,
-    ry: float,
-    rz: float,
+    x: Number,
+    y: Number,
+    z: Number,
+    before: Number,
+    t: Number,
+    known: Number,
+    value: Number,
+    ox: Number,
+    oy: Number,
+    oz: Number,
+    rx: Number,
+    ry: Number,
+    rz: Number,
     anchor: Ints,
     table: NDArray[np.int64],
     numbers: Ints,

@@ -57,7 +57,7 @@ class SpillFile:
             for number, record in zip(numbers.tolist(), records, strict=True):
                 place = self._places.get(number, next_place)
                 self._stream.seek(place * self._record)
-                left = memoryview(record)
+                left = memoryview(record.data)
                 while left:
                     left = left[self._stream.write(left) :]
                 if place == next_place:
@@ -78,7 +78,7 @@ class SpillFile:
         records = np.empty((len(numbers), self._record), np.uint8)
         for number, record in zip(numbers.tolist(), records, strict=True):
             self._stream.seek(self._places[number] * self._record)
-            if self._stream.readinto(memoryview(record)) != self._record:
+            if self._stream.readinto(record.data) != self._record:
                 raise OutputError(f"{self._path}: is shorter than it was written")
         cuts = np.cumsum([4 * VOXELS, 4 * VOXELS, VOXELS])
         sums, weights, counts, colors = (np.ascontiguousarray(part) for part in np.split(records, cuts, 1))

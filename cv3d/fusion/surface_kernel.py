@@ -1,8 +1,8 @@
 """The twin on the CPU of :mod:`cv3d.fusion.surface`: marching cubes block by block.
 
-A vertex belongs to the lattice point from which its edge runs along an axis, and so to that point's block. Which edges
-of a block have one is kept in 24 words of 64 bits: word 3 z + axis, bit x + 8 y. A vertex's number is that of its block's
-first one and the bits before its own.
+A vertex belongs to the lattice point from which its edge runs along an axis, and so to that point's block. Which
+edges of a block have one is kept in 24 words of 64 bits: word 3 z + axis, bit x + 8 y. A vertex's number is that of its
+block's first one and the bits before its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.fusion.layout import DISTANCE_STEPS, SIDE
+from cv3d.fusion.layout import DISTANCE_STEPS, SIDE, Number
 from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -30,7 +30,7 @@ _BIT = np.uint64(1)
 
 
 @fused
-def bits_of(word: int) -> int:
+def bits_of(word: Number) -> Number:
     """How many bits of a word of 64 are set."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -40,8 +40,8 @@ def bits_of(word: int) -> int:
 
 @fused
 def distance_at(
-    row: int, free: int, place: int, least: int, sums: Ints, weights: Ints, counts: NDArray[np.int8]
-) -> float:
+    row: Number, free: Number, place: Number, least: int, sums: Ints, weights: Ints, counts: NDArray[np.int8]
+) -> Number:
     """Signed distance of a voxel in units of the truncation; NaN where it was seen too seldom."""
     weight = weights[row, place]
     if weight <= 0 or counts[row, place] < least:
@@ -51,10 +51,10 @@ def distance_at(
 
 @fused
 def look_up(
-    block: int,
-    x: int,
-    y: int,
-    z: int,
+    block: Number,
+    x: Number,
+    y: Number,
+    z: Number,
     neighbours: Ints,
     rows: Ints,
     free: Ints,
@@ -62,7 +62,7 @@ def look_up(
     sums: Ints,
     weights: Ints,
     counts: NDArray[np.int8],
-) -> float:
+) -> Number:
     """Signed distance at lattice coordinates from -8 to 15 in a block."""
     bx, by, bz = (x + SIDE) // SIDE, (y + SIDE) // SIDE, (z + SIDE) // SIDE
     other = neighbours[block, bx + 3 * by + 9 * bz]
@@ -74,7 +74,7 @@ def look_up(
 
 @fused
 def fill_cells(
-    block: int,
+    block: Number,
     neighbours: Ints,
     rows: Ints,
     free: Ints,
@@ -140,7 +140,7 @@ def classify(
                     for corner in range(8):
                         step = (corner & 1) + _REACH * ((corner >> 1) & 1) + _REACH * _REACH * (corner >> 2)
                         value = cells[at + step]
-                        is_known = is_known and value == value
+                        is_known = is_known and not np.isnan(value)
                         if value < _0:
                             case |= 1 << corner
                     if not is_known or case == 255:
@@ -152,7 +152,7 @@ def classify(
 
 
 @fused
-def case_at(block: int, x: int, y: int, z: int, neighbours: Ints, cased: Ints, cases: Bytes) -> int:
+def case_at(block: Number, x: Number, y: Number, z: Number, neighbours: Ints, cased: Ints, cases: Bytes) -> Number:
     """The case of a cube at coordinates from -8 to 15 in a block."""
     bx, by, bz = (x + SIDE) // SIDE, (y + SIDE) // SIDE, (z + SIDE) // SIDE
     other = neighbours[block, bx + 3 * by + 9 * bz]
@@ -213,11 +213,11 @@ def mark_edges(
 
 
 @fused
-def _slope(here: float, back: float, ahead: float) -> float:
+def _slope(here: Number, back: Number, ahead: Number) -> Number:
     """Derivative of the distance along an axis: central where both neighbours are known."""
-    if back == back:
-        return np.float32(0.5) * (ahead - back) if ahead == ahead else here - back
-    return ahead - here if ahead == ahead else _0
+    if not np.isnan(back):
+        return np.float32(0.5) * (ahead - back) if not np.isnan(ahead) else here - back
+    return ahead - here if not np.isnan(ahead) else _0
 
 
 @fused
@@ -235,7 +235,7 @@ def place_vertices(
     counts: NDArray[np.int8],
     colors: NDArray[np.int16],
     has_color: bool,
-    voxel: float,
+    voxel: Number,
     words: Words,
     starts: NDArray[np.int64],
     vertices: Floats,

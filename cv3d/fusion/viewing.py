@@ -142,7 +142,8 @@ def _cast_reference(
         fields, rows = store.tensors, resident[numbers]
     else:
         parts = [torch.from_numpy(array).to(device) for array in fetched.arrays]
-        fields, rows = VoxelTensors(*parts[:3], parts[3] if store.has_color else None), np.arange(len(numbers))
+        fields = VoxelTensors(parts[0], parts[1], parts[2], parts[3] if store.has_color else None)
+        rows = np.arange(len(numbers), dtype=np.int32)
     model = Model(
         torch.from_numpy(keys[order].astype(np.int32)).to(device),
         torch.from_numpy(rows[order].astype(np.int64)).to(device),

@@ -9,9 +9,9 @@ all that it imports, before and after the mesh is extracted. Open3D runs with bl
 Held-out depth: each tenth frame is left out of the fusion; both meshes are rendered at its pose and compared with what
 it measured, on the pixels where both meshes are.
 
-Truth: the rendered RGB-D sample against the scene itself. Accuracy is the share of points on the mesh within 5 mm of the
-scene, completeness that of what the cameras saw of the scene within 5 mm of the mesh. Only what a camera saw counts:
-points of the scene that are in sight of at least one frame, inside the range.
+Truth: the rendered RGB-D sample against the scene itself. Accuracy is the share of points on the mesh within 5 mm of
+the scene, completeness that of what the cameras saw of the scene within 5 mm of the mesh. Only what a camera saw
+counts: points of the scene that are in sight of at least one frame, inside the range.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def held_out(arguments: argparse.Namespace, folder: Path) -> None:
             run(tool, "held-in", voxel, path, arguments)
             meshes[tool] = read_ply(path)
         errors: dict[str, list[NDArray[np.float32]]] = {tool: [] for tool in meshes}
-        covered = {tool: 0 for tool in meshes}
+        covered = dict.fromkeys(meshes, 0)
         measured = 0
         for file in files[5::10]:
             depth_mm, _, cam_from_world = read_seven_scenes(file)
@@ -249,7 +249,8 @@ def held_out(arguments: argparse.Namespace, folder: Path) -> None:
             print(
                 f"  {tool:7} median {np.median(error) * 1e3:.2f} mm, mean of those below 10 cm "
                 f"{error[error < 0.1].mean() * 1e3:.2f} mm, beyond 10 cm {100 * (error >= 0.1).mean():.2f} %, "
-                f"mean of all {error.mean() * 1e3:.2f} mm; covers {100 * covered[tool] / measured:.2f} % of the pixels measured"
+                f"mean of all {error.mean() * 1e3:.2f} mm; "
+                f"covers {100 * covered[tool] / measured:.2f} % of what was measured"
             )
 
 

@@ -25,11 +25,9 @@ def sphere() -> Mesh:
 
 def with_hole(mesh: Mesh, radius: float) -> Mesh:
     """Without the triangles near the top."""
-    top = CENTRE + [0.0, 0.0, RADIUS]
+    top = CENTRE + np.array([0.0, 0.0, RADIUS])
     middle = mesh.vertices[mesh.triangles].mean(1)
-    return Mesh(
-        mesh.vertices, mesh.triangles[np.linalg.norm(middle - top, axis=1) > radius], mesh.normals, mesh.colors
-    )
+    return Mesh(mesh.vertices, mesh.triangles[np.linalg.norm(middle - top, axis=1) > radius], mesh.normals, mesh.colors)
 
 
 def test_small_parts_go(sphere: Mesh) -> None:
@@ -57,7 +55,7 @@ def test_a_hole_is_closed_up_to_its_size(sphere: Mesh) -> None:
     assert border_loops(closed.triangles) == []
     assert len(closed.vertices) == len(open_one.vertices) + 1
     a, b, c = closed.vertices[closed.triangles[len(open_one.triangles) :].T].astype(np.float64)
-    assert ((np.cross(b - a, c - a)) @ [0.0, 0.0, 1.0] > 0).all(), "the fan faces outside"
+    assert np.cross(b - a, c - a).sum(0)[2] > 0.02, "the fan faces outside"
     assert closed.normals is not None
     assert closed.colors is not None
     assert closed.normals[-1, 2] > 0.95

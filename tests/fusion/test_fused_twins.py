@@ -103,7 +103,7 @@ def test_a_block_is_carved_if_all_of_it_is_looked_through() -> None:
     free = np.zeros(len(blocks), np.int32)
     lengths = np.float32(VOXEL), np.float32(TRUNCATION), np.array([0.002, 0.0015], np.float32)
     intrinsics, motion = np.array(CAMERA.params, np.float32), cam_from_anchor(pose, anchor, VOXEL)
-    carve(blocks, anchor, intrinsics, motion, tuple(nearest_depths(depth)), (160, 120), *lengths, 1, free)
+    carve(blocks, anchor, intrinsics, motion, nearest_depths(depth), (160, 120), *lengths, 1, free)
     # The plain rule: every voxel is in the picture and nearer than what is seen there.
     place = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3), -1).reshape(-1, 3)
     points = ((blocks[:, None] * SIDE + place) * VOXEL).reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
@@ -113,6 +113,6 @@ def test_a_block_is_carved_if_all_of_it_is_looked_through() -> None:
     is_free = (inside & (points[:, 2] + TRUNCATION < depth[row, column])).reshape(len(blocks), -1).all(1)
     assert (free > 0).sum() >= 20
     assert not (free > 0)[~is_free].any(), "never more than the rule allows"
-    assert (free > 0).sum() > 0.25 * is_free.sum()
-    carve(blocks, anchor, intrinsics, motion, tuple(nearest_depths(depth)), (160, 120), *lengths, -1, free)
+    assert (free > 0).sum() > 0.1 * is_free.sum()
+    carve(blocks, anchor, intrinsics, motion, nearest_depths(depth), (160, 120), *lengths, -1, free)
     assert not free.any()

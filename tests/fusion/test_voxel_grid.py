@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from .scenes import CAMERA, COLOR, RADIUS, around_sphere, frame_of, looking_at, noisy_wall, plane_depth, sphere_depth
 
 from cv3d.errors import FormatError, InputError, OutputError, UsageError
 from cv3d.fusion import ConsistencyOptions, DepthFrame, DepthNoise, GridOptions, VoxelGrid, choose_voxel_m
@@ -17,6 +16,8 @@ from cv3d.fusion.layout import bytes_per_block
 from cv3d.fusion.spilling import SpillFile
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.mesh import Mesh
+
+from .scenes import CAMERA, COLOR, RADIUS, around_sphere, frame_of, looking_at, noisy_wall, plane_depth, sphere_depth
 
 VOXEL = 0.02
 CENTRE = np.array([0.3, -0.2, 0.1])
@@ -30,9 +31,13 @@ def fused(frames: list[DepthFrame], options: GridOptions | None = None, voxel: f
 
 def one_by_one(frames: list[DepthFrame], options: GridOptions | None = None) -> VoxelGrid:
     grid = VoxelGrid(VOXEL, options=options)
-    for frame in frames:
-        grid.integrate(frame.depth, frame.color, frame.camera, frame.cam_from_world)
+    one_after_the_other(grid, frames)
     return grid
+
+
+def one_after_the_other(grid: VoxelGrid, frames: list[DepthFrame]) -> None:
+    for frame in frames:
+        grid.integrate_batch([frame])
 
 
 def assert_same(a: Mesh, b: Mesh) -> None:
@@ -186,12 +191,10 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, monkeypatch: pyte
             self._stream = stream
 
     monkeypatch.setattr(SpillFile, "write", full)
-    done = 0
     with grid:
         with pytest.raises(OutputError, match="No space left"):
-            for frame in frames:
-                grid.integrate_batch([frame])
-                done += 1
+            one_after_the_other(grid, frames)
+        done = grid.frame_count
         assert 0 < done < len(frames)
         assert_same(one_by_one(frames[:done]).extract_mesh(1), grid.extract_mesh(1))
         monkeypatch.setattr(SpillFile, "write", written)
@@ -256,7 +259,7 @@ def test_a_distorted_camera_sees_the_same_sphere() -> None:
 def test_ray_casting_gives_the_depth_back() -> None:
     frames = around_sphere(20)
     grid = fused(frames)
-    pose = looking_at(CENTRE + [0.2, -1.1, 0.5], CENTRE)
+    pose = looking_at(CENTRE + np.array([0.2, -1.1, 0.5]), CENTRE)
     seen = grid.ray_cast(CAMERA, pose)
     truth = sphere_depth(pose, CENTRE)
     both = (seen.depth > 0) & (truth > 0)
