@@ -1,17 +1,22 @@
-"""The surface of a grid, by the fused kernels: bounded memory beside the mesh, whatever lies on disk."""
+"""The surface of a grid, by the kernel of its device.
+
+The fused kernels need bounded memory beside the mesh, whatever lies on disk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cv3d.fusion.block_store import BlockStore
 from cv3d.fusion.fused_engine import Workers
 from cv3d.fusion.layout import Fields, pack_keys
 from cv3d.fusion.marching_table import EDGES, marching_table
+from cv3d.fusion.surface import Lattice, extract_reference
 from cv3d.fusion.surface_kernel import (
     WORDS,
     classify,
@@ -74,15 +79,37 @@ def pieces(store: BlockStore, arranged: Arranged, wanted: Ints) -> Iterator[tupl
 
 
 def extract(store: BlockStore, voxel_m: float, least: int, workers: Workers, has_triangles: bool = True) -> Mesh:
-    """Marching cubes over all blocks.
+    """Marching cubes over all blocks, on the device that holds them.
+
+    Where some lie on disk, they are fetched piece by piece and the host does the work.
 
     Args:
         store: the blocks.
         voxel_m: edge of a voxel, metres.
         least: frames that a voxel has to have been seen by.
-        workers: threads.
+        workers: threads of the host.
         has_triangles: False: points only.
     """
+    if store.all_rows() is None:
+        return _extract_fused(store, voxel_m, least, workers, has_triangles)
+    return SURFACES.get(store.device.type, _extract_reference)(store, voxel_m, least, workers, has_triangles)
+
+
+def _extract_reference(store: BlockStore, voxel_m: float, least: int, _: Workers, has_triangles: bool) -> Mesh:
+    arranged, rows, device = arrange(store), store.all_rows(), store.device
+    assert rows is not None
+    lattice = Lattice(
+        torch.from_numpy(arranged.blocks).to(device),
+        torch.from_numpy(arranged.neighbours.astype(np.int64)).to(device),
+        torch.from_numpy(rows[arranged.numbers].astype(np.int64)).to(device),
+        torch.from_numpy(arranged.free.astype(np.float32)).to(device),
+        store.tensors,
+        least,
+    )
+    return extract_reference(lattice, voxel_m, has_triangles)
+
+
+def _extract_fused(store: BlockStore, voxel_m: float, least: int, workers: Workers, has_triangles: bool) -> Mesh:
     arranged = arrange(store)
     everything = np.arange(len(arranged.numbers), dtype=np.int32)
     crossed, cases = _classified(store, arranged, everything, least, workers)
@@ -209,3 +236,7 @@ def _place(
             )
 
         workers.over(last - first, _STEP, some)
+
+
+SURFACES: Mapping[str, Callable[[BlockStore, float, int, Workers, bool], Mesh]] = {"cpu": _extract_fused}
+"""What replaces the torch reference, by kind of device."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cv3d.compute import Compute
-from cv3d.fusion import GridOptions, VoxelGrid, engines, viewing
+from cv3d.fusion import GridOptions, VoxelGrid, engines, extracting, viewing
 from cv3d.fusion.block_finding import Search
 from cv3d.fusion.block_store import BlockStore
 from cv3d.fusion.carving import carve, nearest_depths
@@ -74,6 +74,20 @@ def test_voxels_are_changed_alike(has_color: bool) -> None:
         assert (mine != other).mean() < 2e-3
     far = np.abs(ours.sums / np.maximum(ours.weights, 1) - wanted.sums / np.maximum(wanted.weights, 1)) > 2.0
     assert far.mean() < 2e-4
+
+
+def test_the_surface_is_extracted_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = VoxelGrid(VOXEL)
+    grid.integrate_batch(noisy_wall(4) + around_sphere(6))
+    ours = grid.extract_mesh()
+    monkeypatch.setattr(extracting, "SURFACES", {})
+    wanted = grid.extract_mesh()
+    assert len(wanted.triangles) > 1000
+    np.testing.assert_array_equal(ours.triangles, wanted.triangles)
+    np.testing.assert_allclose(ours.vertices, wanted.vertices, atol=1e-6)
+    assert np.percentile(np.abs(ours.normals - wanted.normals), 99.9) < 1e-4
+    assert np.abs(ours.colors.astype(int) - wanted.colors).max() <= 1
+    np.testing.assert_array_equal(grid.extract_points().vertices, wanted.vertices)
 
 
 def test_rays_meet_the_surface_alike(monkeypatch: pytest.MonkeyPatch) -> None:

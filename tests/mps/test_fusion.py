@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cv3d.compute import Compute
-from cv3d.fusion import DepthFrame, VoxelGrid, engines, viewing
+from cv3d.fusion import DepthFrame, VoxelGrid, engines, extracting, viewing
 from cv3d.geometry.cameras import Camera
 
 METAL = Compute(torch.device("cpu"), torch.float32)
@@ -21,6 +21,7 @@ CAMERA = Camera("pinhole", 80, 60, (70.0, 70.0, 39.5, 29.5))
 def _reference_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "TWINS", {})
     monkeypatch.setattr(viewing, "CASTERS", {})
+    monkeypatch.setattr(extracting, "SURFACES", {})
 
 
 def frames(count: int) -> list[DepthFrame]:
@@ -60,3 +61,12 @@ def test_rays_are_cast_natively(record: Callable) -> None:
     work = record(lambda: seen.append(grid.ray_cast(CAMERA, np.eye(4))))
     assert (work.missing, work.wide, work.waits) == (set(), set(), [])
     assert (seen[0].depth > 0).mean() > 0.5
+
+
+def test_the_surface_is_extracted_natively(record: Callable) -> None:
+    grid = VoxelGrid(0.04, compute=METAL)
+    grid.integrate_batch(frames(3))
+    meshes = []
+    work = record(lambda: meshes.append(grid.extract_mesh()))
+    assert (work.missing, work.wide) == (set(), set())
+    assert len(meshes[0].triangles) > 100
