@@ -51,8 +51,6 @@ class Lattice:
         free = self.free[known]
         distance = self.fields.sums[row, place].to(torch.float32) / DISTANCE_STEPS
         value = (distance + free) / (weight + free).clamp(min=1.0)
-            min=1.0
-        )
         return torch.where(is_seen, value, torch.full_like(value, torch.nan))
 
 
