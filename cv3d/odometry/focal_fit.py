@@ -16,6 +16,8 @@ from cv3d.geometry.bundle import (
     BundleResult,
     FreeIntrinsics,
     GaussianPrior,
+    Observations,
+    Views,
     adjust_bundle,
     bundle_covariance,
 )
@@ -39,6 +41,8 @@ _GAIN = 0.95
 """Cost with a radial term over that without, above which the term is left out: small gains are other errors' work."""
 _SURE = 5.0
 """Deviations by which a radial term has to differ from 0."""
+_UNMODELLED = 0.012
+"""What a rolling shutter and the terms of a lens that are left out do to a focal length, over it."""
 _FEWEST_KEYS = 3
 _FEWEST_OBSERVATIONS = 100
 
@@ -49,7 +53,8 @@ class FocalFit:
 
     camera: Camera
     deviation: float
-    """Of the focal length fx, pixels; infinite where nothing is said of it."""
+    """Of the focal length fx, pixels; infinite where nothing is said of it. It counts with the noise of the pixels, as
+    much larger as the two halves of the key frames disagree, and with what the model of the camera leaves out."""
     cost: float
     """Robust cost per observation."""
     observations: int
@@ -74,7 +79,7 @@ def free_camera(camera: Camera) -> Camera:
 def fit_focal(keys: Sequence[Key], points: PointTable, camera: Camera, starts: Sequence[float]) -> FocalFit | None:
     """Find the focal length of an uncalibrated camera, and a radial term where it explains a good part of the errors.
 
-    The deviation counts with a principal point and a radial term that are not quite what is assumed of them.
+    Its deviation also counts with a principal point and a radial term that are not quite what is assumed of them.
 
     Args:
         keys: key frames of one segment.
@@ -95,7 +100,7 @@ def fit_focal(keys: Sequence[Key], points: PointTable, camera: Camera, starts: S
     if radial.final_cost < _GAIN * plain.final_cost and abs(k1) > _SURE * k1_sigma:
         chosen = radial
     uncertain = _adjusted(chosen.as_problem(), ("cx", "cy", "k1"))
-    return _fit(chosen, _deviation(uncertain, 0))
+    return _fit(chosen, uncertain)
 
 
 def refit_focal(keys: Sequence[Key], points: PointTable, camera: Camera) -> FocalFit | None:
@@ -110,7 +115,7 @@ def refit_focal(keys: Sequence[Key], points: PointTable, camera: Camera) -> Foca
     if problem is None:
         return None
     found = _adjusted(problem, ())
-    return _fit(found, _deviation(found, 0))
+    return _fit(found, found)
 
 
 def _problem(keys: Sequence[Key], points: PointTable, camera: Camera) -> BundleProblem | None:
@@ -160,6 +165,47 @@ def _deviation(found: BundleResult, parameter: int) -> float:
     return math.sqrt(float(covariance.intrinsics[0][parameter, parameter]))
 
 
-def _fit(found: BundleResult, deviation: float) -> FocalFit:
-    count = int(found.used.sum())
-    return FocalFit(found.cameras[0], deviation, found.final_cost / max(count, 1), count)
+def _fit(found: BundleResult, uncertain: BundleResult) -> FocalFit:
+    """A result, its noise being that of another with more unknowns."""
+    camera, count = found.cameras[0], int(found.used.sum())
+    noise = _deviation(uncertain, 0)
+    deviation = math.hypot(noise * _disagreement(found), _UNMODELLED * camera.params[0])
+    return FocalFit(camera, deviation, found.final_cost / max(count, 1), count)
+
+
+def _disagreement(found: BundleResult) -> float:
+    """What the halves of the key frames differ by over what noise explains, at least 1: Birge's ratio.
+
+    Errors that last, such as those of a bent picture, are not in the noise of single points.
+    """
+    problem, half = found.as_problem(), len(found.poses) // 2
+    focals, variances = [], []
+    for first, last in ((0, half), (half, len(found.poses))):
+        part = _part(problem, first, last)
+        if part is None:
+            return 1.0
+        adjusted = _adjusted(part, ())
+        focals.append(adjusted.cameras[0].params[0])
+        variances.append(_deviation(adjusted, 0) ** 2)
+    return max(1.0, abs(focals[1] - focals[0]) / math.sqrt(sum(variances)))
+
+
+def _part(problem: BundleProblem, first: int, last: int) -> BundleProblem | None:
+    """What some poses in a row see; None where that is too little."""
+    seen = problem.observations
+    kept = (seen.view >= first) & (seen.view < last)
+    kept &= np.bincount(seen.point[kept], minlength=len(problem.points))[seen.point] >= 2
+    if last - first < _FEWEST_KEYS or int(kept.sum()) < _FEWEST_OBSERVATIONS or seen.covariance is None:
+        return None
+    points, index = np.unique(seen.point[kept], return_inverse=True)
+    observations = Observations(
+        seen.pixels[kept], seen.view[kept] - first, index.astype(np.intp), covariance=seen.covariance[kept]
+    )
+    return replace(
+        problem,
+        poses=problem.poses[first:last],
+        points=problem.points[points],
+        views=Views.one_per_pose(last - first),
+        observations=observations,
+        held_poses=np.arange(last - first) == 0,
+    )

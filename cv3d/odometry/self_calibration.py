@@ -22,7 +22,7 @@ from cv3d.odometry.focal_fit import FocalFit, fit_focal, refit_focal
 from cv3d.odometry.keys import Key
 from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.results import Sensor
-from cv3d.odometry.turning import Turning, follow_turning, focal_of_turning
+from cv3d.odometry.turning import Turning, focal_of_turning, follow_turning
 
 Frames = Iterable[SequenceFrame] | Callable[[], Iterable[SequenceFrame]]
 
@@ -35,12 +35,14 @@ _STARTS = (1.0, 0.65, 1.5)
 _SETTLED = 0.005
 """Relative change at which the estimate no longer depends on what was assumed."""
 _ROUNDS = 4
-_MOST_UNCERTAIN = 0.03
-"""Relative deviation above which a focal length counts as not determined."""
+_MOST_UNCERTAIN = 0.15
+"""Relative deviation above which a focal length counts as not determined: the default is hardly worse."""
 _PLAUSIBLE = (0.25, 5.0)
 """Focal lengths over the longer side: fields of view from 127 to 11 degrees."""
 _ENOUGH_FRAMES = 0.5
 """Share of the frames that a good assumption places."""
+_FIRST_KEYS = 12
+"""Key frames after which a mere assumption has shown what it leads to."""
 
 _CHECKED_KEYS = 40
 _WRONG = 0.03
@@ -69,6 +71,8 @@ class _Round:
     fit: FocalFit
     placed: int
     """Frames of the stretch."""
+    share: float
+    """Of the frames that were tracked."""
     camera: Camera
     """Of the source's pictures."""
     deviation: float
@@ -97,7 +101,6 @@ def estimate_focal(
     """
     del sensor
     held = list(frames() if callable(frames) else frames)
-    width, height = size
     default = _camera(size, DEFAULT_SHARE * max(size))
     if len(held) < 2:
         return FocalGuess(default, math.inf, False, "there are too few frames")
@@ -107,15 +110,17 @@ def estimate_focal(
         return _of_turning(turned, size, default)
     rounds: list[_Round] = []
     for share in _SHARES:
-        found = _run(held, _camera(size, share * max(size)), compute, seed, _STARTS)
+        found = _run(held, _camera(size, share * max(size)), compute, seed, _STARTS, _FIRST_KEYS)
         if found is None:
             continue
         rounds.append(found)
-        if found.placed >= _ENOUGH_FRAMES * len(held) and _is_determined(found, width, height):
+        if found.share >= _ENOUGH_FRAMES and _is_determined(found, size):
             break
     if not rounds:
         return FocalGuess(default, math.inf, False, "there is too little motion or texture to map anything")
-    best = max(rounds, key=lambda found: (found.placed >= _ENOUGH_FRAMES * len(held), found.placed, -found.fit.cost))
+    best = min(
+        rounds, key=lambda found: (found.share < _ENOUGH_FRAMES, not _is_determined(found, size), found.fit.cost)
+    )
     return _settled(held, best, compute, seed, default)
 
 
@@ -161,43 +166,60 @@ def _of_segment(keys: list[Key], segment: int) -> list[Key]:
 
 
 def _run(
-    held: list[SequenceFrame], camera: Camera, compute: Compute | None, seed: int, starts: tuple[float, ...]
+    held: list[SequenceFrame],
+    camera: Camera,
+    compute: Compute | None,
+    seed: int,
+    starts: tuple[float, ...],
+    most_keys: int | None = None,
 ) -> _Round | None:
     """Track with an assumed camera, and fit one to the longest stretch; None where nothing comes of it."""
     options = OdometryOptions(loops=False, seed=seed)
-    stretches: list[tuple[int, Odometry]] = []
-    estimator, placed, is_placed = Odometry(camera, Sensor.MONO, compute, options), 0, False
+    stretches: list[Odometry] = []
+    estimator, is_placed = Odometry(camera, Sensor.MONO, compute, options), False
+    tracked = 0
     for frame in held:
         result = estimator.track(frame)
+        tracked += 1
         if result.world_from_cam is None and is_placed:
             # What is looked for among the key frames with a wrong camera costs much and finds little.
-            stretches.append((placed, estimator))
-            estimator, placed, is_placed = Odometry(camera, Sensor.MONO, compute, options), 0, False
+            stretches.append(estimator)
+            estimator, is_placed = Odometry(camera, Sensor.MONO, compute, options), False
         elif result.world_from_cam is not None:
-            placed, is_placed = placed + 1, True
-    stretches.append((placed, estimator))
-    placed, longest = max(stretches, key=lambda stretch: stretch[0])
+            is_placed = True
+        if most_keys is not None and len(estimator.keys) >= most_keys:
+            break
+    stretches.append(estimator)
+    longest = max(stretches, key=_placed)
+    placed = _placed(longest)
     fit = fit_focal(longest.keys, longest.points, longest.camera, starts) if placed else None
     if fit is None:
         return None
     size, factor = (camera.width, camera.height), longest.factor
     fitted = _camera(size, fit.focal / factor, fit.camera.params[4])
-    return _Round(fit, placed, fitted, fit.deviation / factor)
+    return _Round(fit, placed, placed / tracked, fitted, fit.deviation / factor)
 
 
-def _is_determined(found: _Round, width: int, height: int) -> bool:
-    focal = found.camera.params[0]
-    low, high = (share * max(width, height) for share in _PLAUSIBLE)
-    return low < focal < high and found.deviation < _MOST_UNCERTAIN * focal
+def _placed(estimator: Odometry) -> int:
+    return sum(record.key >= 0 for record in estimator.records)
+
+
+def _is_determined(found: _Round, size: tuple[int, int]) -> bool:
+    return _is_plausible(found.camera, size) and found.deviation < _MOST_UNCERTAIN * found.camera.params[0]
+
+
+def _is_plausible(camera: Camera, size: tuple[int, int]) -> bool:
+    low, high = (share * max(size) for share in _PLAUSIBLE)
+    return low < camera.params[0] < high
 
 
 def _settled(
     held: list[SequenceFrame], best: _Round, compute: Compute | None, seed: int, default: Camera
 ) -> FocalGuess:
     """Repeat with the camera found until it stays."""
-    change = math.inf
+    size, change = (default.width, default.height), math.inf
     for _ in range(_ROUNDS):
-        if not _is_determined(best, default.width, default.height):
+        if not _is_plausible(best.camera, size):
             break
         before = best.camera.params[0]
         following = _run(held, best.camera, compute, seed, (1.0,))
@@ -208,7 +230,7 @@ def _settled(
             break
     focal = best.camera.params[0]
     deviation = math.hypot(best.deviation, change)
-    if not (_is_determined(best, default.width, default.height) and deviation < _MOST_UNCERTAIN * focal):
+    if not (_is_determined(best, size) and deviation < _MOST_UNCERTAIN * focal):
         reason = "the motion does not determine the focal length"
         if math.isfinite(deviation):
             reason += f": {focal:.0f} px would be uncertain by {100.0 * deviation / focal:.0f} %"
@@ -217,11 +239,9 @@ def _settled(
 
 
 def _of_turning(turned: Turning, size: tuple[int, int], default: Camera) -> FocalGuess:
-    low, high = (share * max(size) for share in _PLAUSIBLE)
-    if low < turned.focal < high and turned.deviation < _MOST_UNCERTAIN * turned.focal:
-        return FocalGuess(
-            _camera(size, turned.focal), turned.deviation, True, "from the rotation of a camera that does not move"
-        )
+    camera = _camera(size, turned.focal)
+    if _is_plausible(camera, size) and turned.deviation < _MOST_UNCERTAIN * turned.focal:
+        return FocalGuess(camera, turned.deviation, True, "from the rotation of a camera that does not move")
     return FocalGuess(
         default, math.inf, False, "the camera hardly moves, and turns too little to tell the focal length"
     )

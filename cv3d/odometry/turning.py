@@ -22,22 +22,23 @@ Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-_SIDE = 640
+_SIDE = 320
 """Longer side of the pictures in which points are followed."""
 _CORNERS = 250
+_APART = 6.0
 _SURVIVING = 0.5
 """Share of an anchor's points left at which the next one begins."""
 _FEWEST = 30
-_BACK_AND_FORTH = 0.7
+_BACK_AND_FORTH = 0.5
 """Most by which a point may miss its beginning when it is followed back, pixels."""
-_LEAST_MOTION = 4.0
+_LEAST_MOTION = 2.0
 """Median motion below which two pictures are as good as one, pixels."""
-_LEFT_OVER = 1.0
+_LEFT_OVER = 0.5
 """Median error under a rotation up to which a pair counts as turned, pixels."""
 _TURNED = 0.9
 """Share of the pairs that have to."""
 _LOW, _HIGH, _STEPS = 0.25, 5.0, 31
-_SCALE = 1.0
+_SCALE = 0.5
 """Of the robust loss, pixels."""
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
@@ -100,7 +101,7 @@ def follow_turning(pictures: Sequence[Picture]) -> Followed:
                 trail.append((start, now))
         if not len(start):
             base = gray if previous is None or not len(now) else previous
-            start = find_corners(build_levels(base), np.zeros((0, 2), np.float32), _CORNERS, 10.0)
+            start = find_corners(build_levels(base), np.zeros((0, 2), np.float32), _CORNERS, _APART)
             now, begun = start.copy(), len(start)
             if base is previous and len(start):
                 followed, kept = _follow(base, gray, now)
