@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -135,6 +137,28 @@ class Atlas:
             if record.key >= 0 and place[record.key] >= 0 and record.cam_from_key is not None:
                 record.cam_from_key = record.cam_from_key.copy()
                 record.cam_from_key[:3, 3] *= scales[place[record.key]]
+
+    def spread(self, segment: int) -> None:
+        """Give the frames between two key frames their share of what the way between these has been corrected by."""
+        own = self.segment(segment)
+        times = {key.number: (key.frame, after) for key, after in pairwise(own)}
+        for record in self.records:
+            if record.key not in times or record.cam_from_key is None:
+                continue
+            begun, after = times[record.key]
+            share = (record.index - begun) / max(after.frame - begun, 1)
+            if after.from_last is None or not 0.0 < share < 1.0:
+                continue
+            corrected = after.cam_from_world @ inverse(self.keys[record.key].cam_from_world)
+            change = corrected @ inverse(after.from_last)
+            turn = cv2.Rodrigues(change[:3, :3])[0]
+            part = np.eye(4)
+            part[:3, :3] = cv2.Rodrigues(share * turn)[0]
+            # Of the motion itself, not of the camera's centre, as the two ends stay where they are.
+            part[:3, 3] = share * change[:3, 3]
+            record.cam_from_key = part @ record.cam_from_key
+        for key in own:
+            key.from_last = None
 
     def join(self, segment: int, into: int) -> None:
         """Count key frames, points and frames of a segment to another one."""

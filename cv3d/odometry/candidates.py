@@ -20,9 +20,9 @@ _CONTRADICTS = 4.0
 """Distance of two rays, in the noise of one, beyond which they do not see one point."""
 _TELLS = 3.0
 """Angle between two rays, in the noise of one, from which on their crossing is better than a guess."""
-_MAPS = 10.0
+_MAPS = 5.0
 """And from which on it is good enough for the map."""
-_LEAST_ANGLE = math.radians(1.0)
+_LEAST_ANGLE = math.radians(0.4)
 
 
 @dataclass(frozen=True, eq=False)

@@ -155,10 +155,7 @@ class Odometry:
             record = self._record(frame, State.LOST, self._other_size(frame))
         else:
             self._settle(frame.index)
-            if self._is_tracking:
-                record = self._go_on(now)
-            else:
-                record = self._begin(now)
+            record = self._go_on(now) if self._is_tracking else self._begin(now)
             self._last_look = now.look
         if np.isfinite(self._last_time) and frame.time > self._last_time:
             self._last_step = frame.time - self._last_time
@@ -361,7 +358,7 @@ class Odometry:
             record.state, record.reason = self._doubt(now, len(seen))
         else:
             self._usual_detail = now.look.detail + 0.9 * (self._usual_detail - now.look.detail)
-        is_key = self._needs_key(len(seen), angle)
+        is_key = self._needs_key(len(seen), len(seen) + len(candidates), angle)
         if is_key:
             before = self._cam_from_world
             hanging = cam_from_world @ inverse(self.keys[-1].cam_from_world)
@@ -369,6 +366,7 @@ class Odometry:
             if self._cam_from_world is not before:
                 self._cam_from_world = hanging @ self.keys[-1].cam_from_world
             self._make_key(now, self._cam_from_world, seen.and_then(candidates))
+            self.keys[-1].from_last = hanging
             self.atlas.recycle()
             self._local = self.atlas.local_rows(self._extra)
             self._adjust_beside(now.frame.index)
@@ -450,11 +448,19 @@ class Odometry:
         self._touch(kept, now)
         return kept
 
-    def _needs_key(self, count: int, angle: float) -> bool:
+    def _needs_key(self, mapped: int, followed: int, angle: float) -> bool:
+        """Whether too little is left of the last key frame, or the view has changed by enough.
+
+        Args:
+            mapped: points of the map that are seen.
+            followed: those and the ones without a depth.
+            angle: parallax since the last key frame, radians; NaN: nothing of it is seen.
+        """
         options = self.options
-        if self._since_key < options.min_key_gap and count >= 0.4 * self._key_count:
+        is_urgent = followed < 0.4 * self._key_count or mapped < 2 * options.min_inliers
+        if self._since_key < options.min_key_gap and not is_urgent:
             return False
-        if count < options.key_share * self._key_count or count < 4 * options.min_inliers:
+        if followed < options.key_share * self._key_count or mapped < 4 * options.min_inliers:
             return True
         return not angle * self._rays.pixels_per_radian <= options.key_parallax * self.camera.width
 
@@ -523,7 +529,7 @@ class Odometry:
         frame = now.frame
         return Key(
             len(self.keys), frame.index, frame.time, frame.name, self._segment, cam_from_world.copy(), seen.rows,
-            seen.pixels, seen.covariance, depth, sigma, frame.read_color,
+            seen.pixels, seen.covariance, depth, sigma, read_color=frame.read_color,
         )  # fmt: skip
 
     def _make_key(self, now: Now, cam_from_world: Floats, seen: Found) -> None:
@@ -544,7 +550,7 @@ class Odometry:
         followed = np.concatenate([seen.rows, begun])
         self._candidates = followed[points.kind[followed] == CANDIDATE]
         self._since_key = 0
-        self._key_count = int((points.kind[followed] == MAPPED).sum())
+        self._key_count = len(followed)
         self._views = [*self._views[-(_VIEWS_KEPT - 1) :], (key.number, now.levels[0], now.depth)]
 
     def _map_by_depth(self, key: Key, rows: Rows, pixels: Pixels, depth: Floats) -> None:

@@ -36,6 +36,8 @@ class Key:
     """(n,) measured depth, 0: none."""
     depth_sigma: Floats
     """(n,)"""
+    from_last: Floats | None = None
+    """(4, 4) from the key frame before it, as it was tracked; None where it was not tracked from one."""
     read_color: Callable[[], NDArray[np.uint8]] | None = field(default=None, repr=False)
 
     def see(self, rows: Rows, pixels: Pixels, covariance: Pixels, depth: Floats, depth_sigma: Floats) -> None:
@@ -54,7 +56,7 @@ class Key:
 
     @property
     def world_from_cam(self) -> Floats:
-        """(4, 4)"""
+        """Its place, (4, 4)."""
         return inverse(self.cam_from_world)
 
 

@@ -27,7 +27,7 @@ class OdometryOptions:
     """A key frame is due when fewer of the last one's points are followed."""
     key_parallax: float = 0.05
     """A key frame is due when points have moved, rotation taken out, by this share of the picture's width."""
-    min_key_gap: int = 3
+    min_key_gap: int = 2
     """Least number of frames between key frames while all goes well."""
     window: int = 8
     """Key frames that are adjusted together."""
