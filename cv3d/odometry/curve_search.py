@@ -355,7 +355,7 @@ def search_kernel(  # noqa: PLR0912, PLR0915
         if not invert(gradient, 0.5 * (start + end), inverse) or not _set_axes(nodes, start, end, axes):
             continue
         level = 0
-        while level < len(left) - 1 and length / (1 << level) > most_steps:
+        while level < min(len(left), len(right)) - 1 and length / (1 << level) > most_steps:
             level += 1
         step = float(1 << level)
         base = _template(left[level], (x + 0.5) / step - 0.5, (y + 0.5) / step - 0.5, inverse, axes, template)
