@@ -21,6 +21,7 @@ from cv3d.fusion.plausible import check_depth_scale, check_steps
 from cv3d.fusion.result import FusedFrame, FusionResult, PosesFrom
 from cv3d.fusion.sources import Dropped, PosedDepth
 from cv3d.fusion.surfacing import SurfaceOptions, surface_of
+from cv3d.fusion.texturing import ViewKeeper, bake
 from cv3d.fusion.wild_poses import PoseJudge
 from cv3d.geometry.cameras.rig import inverse_rigid
 from cv3d.geometry.trajectory import Trajectory
@@ -150,6 +151,7 @@ class _Job:
         self._dropped: list[Dropped] = []
         self._placed: list[PosedDepth] = []
         self._measured = self._rejected = 0
+        self._views = ViewKeeper()
 
     def run(self, frames: Iterator[PosedDepth | Dropped]) -> None:
         """Fuse everything, in batches."""
@@ -222,6 +224,8 @@ class _Job:
                 if what.is_fused:
                     self.fused.append(FusedFrame(one.index, one.time, one.name, what.measured / pixels, used, ms))
                     self._placed.append(_without_pictures(one))
+                    if self._options.is_texturing:
+                        self._views.offer(one.frame)
                 else:
                     self._dropped.append(Dropped(one.index, one.name, "all of its depth was rejected"))
             if self._options.is_refining and is_first:
@@ -274,9 +278,14 @@ class _Job:
             warnings = (*warnings, more)
         order = np.argsort([one.time for one in self._placed], kind="stable")
         times = np.array([one.time for one in self._placed], np.float64)
+        texture = None
+        if self._options.is_texturing and self._views.views:
+            texture = bake(mesh, self._views.views, 2.0 * grid.voxel_m, progress=self._progress)
+        elif self._options.is_texturing:
+            warnings = (*warnings, "there are no pictures to lay over the surface: the recording has no colours")
         return FusionResult(
             mesh,
-            None,
+            texture,
             grid.voxel_m,
             self._options.voxel_m is None,
             blocks,
