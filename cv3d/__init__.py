@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from cv3d.geometry.trajectory import Trajectory as Trajectory
     from cv3d.media.undistorting import rectify_pair as rectify_pair
     from cv3d.media.undistorting import undistort as undistort
+    from cv3d.odometry.estimator import Odometry as Odometry
+    from cv3d.odometry.results import OdometryResult as OdometryResult
+    from cv3d.odometry.running import odometry as odometry
 
 __version__ = "0.1.0"
 
@@ -41,6 +44,8 @@ _PUBLIC = {
     "Calibration": "cv3d.calibration",
     "Camera": "cv3d.geometry.cameras.camera",
     "MatchOptions": "cv3d.features.matching",
+    "Odometry": "cv3d.odometry.estimator",
+    "OdometryResult": "cv3d.odometry.results",
     "PairMatch": "cv3d.features.matching",
     "Rig": "cv3d.geometry.cameras.rig",
     "RigCalibration": "cv3d.calibration.rig.result",
@@ -69,6 +74,8 @@ __all__ = [
     "Calibration",
     "Camera",
     "MatchOptions",
+    "Odometry",
+    "OdometryResult",
     "PairMatch",
     "Rig",
     "RigCalibration",
@@ -85,6 +92,7 @@ __all__ = [
     "extract",
     "match",
     "match_set",
+    "odometry",
     "read_camera",
     "read_cameras",
     "read_trajectory",
@@ -96,6 +104,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "odometry":
+        # A package that is the function of the same name, too.
+        return import_module("cv3d.odometry")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cv3d' has no attribute '{name}'")
     value = getattr(import_module(_PUBLIC[name]), name)

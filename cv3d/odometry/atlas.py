@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.geometry.cameras import Camera
+from cv3d.odometry.aligners import Aligner
 from cv3d.odometry.keys import Key, inverse
 from cv3d.odometry.points import FREE, MAPPED, PointTable
 from cv3d.odometry.records import Record
@@ -32,9 +33,9 @@ _RECYCLE_AT = 1000
 class Atlas:
     """Key frames and points of all segments."""
 
-    def __init__(self, camera: Camera) -> None:
+    def __init__(self, camera: Camera, aligner: Aligner | None = None) -> None:
         self.camera = camera
-        self.points = PointTable()
+        self.points = PointTable(aligner=aligner)
         self.keys: list[Key] = []
         self.records: list[Record] = []
 

@@ -15,6 +15,7 @@ from cv3d.compute import Compute
 from cv3d.errors import EstimationError
 from cv3d.geometry.cameras import Camera
 from cv3d.media.sequences.frame import SequenceFrame
+from cv3d.odometry.aligners import aligner_for
 from cv3d.odometry.atlas import Atlas
 from cv3d.odometry.candidates import cross
 from cv3d.odometry.corners import find_corners
@@ -27,6 +28,7 @@ from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.patches import build_levels
 from cv3d.odometry.places import LoopConstraint, LoopGate, Meeting, close_loops, join
 from cv3d.odometry.points import CANDIDATE, MAPPED, PointTable
+from cv3d.odometry.ranging import Ranges, Ranging
 from cv3d.odometry.rays import RayTable
 from cv3d.odometry.recognition import Recognised, Recognizer, view_of
 from cv3d.odometry.records import Record
@@ -61,7 +63,7 @@ class Now:
     frame: SequenceFrame
     levels: Levels
     look: Look
-    depth: Depth | None
+    ranges: Ranges
 
 
 class Odometry:
@@ -99,12 +101,14 @@ class Odometry:
         self._source_size = camera.width, camera.height
         self._rays = RayTable(self.camera)
         self._distance = self.options.min_distance * max(self.camera.width, self.camera.height) / 640.0
-        self.atlas = Atlas(self.camera)
+        policy = compute or Compute.choose("cpu")
+        self.atlas = Atlas(self.camera, aligner_for(policy))
+        self._ranging = Ranging(self.camera, right_camera, right_from_left, depth_camera, color_from_depth)
         self.loops: list[Loop] = []
         self.warnings: list[str] = []
         self._tracker = Tracker(self.atlas, self._rays, self.options)
         self._places = Recognizer(
-            compute or Compute.choose("cpu"),
+            policy,
             self.camera,
             self._rays,
             is_metric=sensor is not Sensor.MONO,
@@ -196,7 +200,7 @@ class Odometry:
         if (width, height) != (self.camera.width, self.camera.height):
             gray = cv2.resize(gray, (self.camera.width, self.camera.height), interpolation=cv2.INTER_AREA)
         levels = build_levels(gray)
-        return Now(frame, levels, look_at(levels), frame.depth)
+        return Now(frame, levels, look_at(levels), self._ranging.of(frame, levels))
 
     def _other_size(self, frame: SequenceFrame) -> str:
         height, width = frame.gray.shape
@@ -253,7 +257,7 @@ class Odometry:
 
     def _begin_metric(self, now: Now) -> Record:
         corners = find_corners(now.levels, Found.nothing().pixels, self.options.max_points, self._distance)
-        depth, _ = self._tracker.measure(now.depth, corners)
+        depth, _ = now.ranges.at(corners, np.zeros(len(corners)))
         known = int((depth > 0.0).sum())
         if known < 2 * self.options.min_inliers:
             return self._record(now.frame, State.INITIALIZING, f"depth at only {known} of {len(corners)} corners")
@@ -393,7 +397,7 @@ class Odometry:
     def _attempt(self, now: Now, predicted: Floats, coarsest: int) -> Tracked:
         index = self.records[-1].index if self.records else -1
         before = Before(index, self._cam_from_world)
-        return self._tracker.attempt(now.levels, now.depth, self._local, self._candidates, before, predicted, coarsest)
+        return self._tracker.attempt(now.levels, now.ranges, self._local, self._candidates, before, predicted, coarsest)
 
     def _predicted(self, now: Now) -> Floats:
         """Where the last motion leads, if the stamps are to be believed."""
@@ -525,7 +529,9 @@ class Odometry:
     # -- key frames
 
     def _key(self, now: Now, cam_from_world: Floats, seen: Found) -> Key:
-        depth, sigma = self._tracker.measure(now.depth, seen.pixels)
+        mapped = self.points.kind[seen.rows] == MAPPED
+        ahead = self.points.xyz[seen.rows] @ cam_from_world[2, :3] + cam_from_world[2, 3]
+        depth, sigma = now.ranges.at(seen.pixels, np.where(mapped & (ahead > 0.0), ahead, 0.0))
         frame = now.frame
         return Key(
             len(self.keys), frame.index, frame.time, frame.name, self._segment, cam_from_world.copy(), seen.rows,
@@ -541,7 +547,7 @@ class Odometry:
         self._map_by_depth(key, seen.rows[waiting], seen.pixels[waiting], key.depth[waiting])
         corners = find_corners(now.levels, seen.pixels, self.options.max_points - len(seen), self._distance)
         begun = points.begin(corners, now.levels, self._rays, key.number, now.frame.index, self._segment)
-        depth, sigma = self._tracker.measure(now.depth, corners)
+        depth, sigma = now.ranges.at(corners, np.zeros(len(corners)))
         key.see(begun, corners, Found.begun(begun, corners).covariance, depth, sigma)
         points.views[begun] = 1
         known = depth > 0.0
@@ -551,7 +557,7 @@ class Odometry:
         self._candidates = followed[points.kind[followed] == CANDIDATE]
         self._since_key = 0
         self._key_count = len(followed)
-        self._views = [*self._views[-(_VIEWS_KEPT - 1) :], (key.number, now.levels[0], now.depth)]
+        self._views = [*self._views[-(_VIEWS_KEPT - 1) :], (key.number, now.levels[0], now.ranges.picture)]
 
     def _map_by_depth(self, key: Key, rows: Rows, pixels: Pixels, depth: Floats) -> None:
         rays = self._rays.rays(pixels)
@@ -609,7 +615,7 @@ class Odometry:
             return
         self._last_described = now.frame.index
         key = self.keys[-1]
-        view = view_of(key, now.levels[0], self.points, now.depth)
+        view = view_of(key, now.levels[0], self.points, now.ranges.picture)
         self._places.submit(view, self.atlas.neighbours(key.number))
 
     def _take_recognised(self, frame: int, *, is_last: bool = False) -> None:

@@ -154,7 +154,8 @@ class Recognizer:
         points = np.full((len(description), 3), np.nan)
         points[count:] = view.points_in_cam
         if view.depth is not None:
-            depth, _ = read_depths(view.depth, description.pixels[:count])
+            scale = np.array(view.depth.shape[::-1]) / np.array(view.gray.shape[::-1])
+            depth, _ = read_depths(view.depth, (description.pixels[:count] + 0.5) * scale - 0.5)
             rays = self._rays.rays(description.pixels[:count])
             with np.errstate(invalid="ignore"):
                 ahead = (depth > 0.0) & (rays[:, 2] > 0.1)

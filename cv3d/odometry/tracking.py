@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.odometry.atlas import Atlas
-from cv3d.odometry.depths import read_depths
 from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key
 from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.patches import Levels
 from cv3d.odometry.points import CANDIDATE
 from cv3d.odometry.posing import Posed, refine_pose
+from cv3d.odometry.ranging import Ranges
 from cv3d.odometry.rays import RayTable
 from cv3d.odometry.searching import expect, look, project, spread_out
 
@@ -65,7 +65,7 @@ class Tracker:
     def attempt(
         self,
         levels: Levels,
-        depth: NDArray[np.float32] | None,
+        ranges: Ranges,
         local: Rows,
         candidates: Rows,
         before: Before,
@@ -76,7 +76,7 @@ class Tracker:
 
         Args:
             levels: of its picture.
-            depth: its depth picture.
+            ranges: its depths.
             local: mapped points that may be seen.
             candidates: points without a depth that may be followed.
             before: the frame before.
@@ -98,8 +98,7 @@ class Tracker:
         good = found.ncc > self._options.min_ncc
         count = len(mapped.rows)
         seen = found[np.flatnonzero(good[:count])]
-        measured, sigma = self.measure(depth, seen.pixels)
-        posed = self.pose(seen, predicted, measured, sigma)
+        posed = self.pose(seen, predicted, *self._measured(ranges, seen))
         return Tracked(posed, seen, found[np.flatnonzero(good[count:]) + count], count)
 
     def pose(
@@ -113,13 +112,8 @@ class Tracker:
             rays[~usable], moves[~usable] = (0.0, 0.0, -1.0), 0.0
         return refine_pose(self._atlas.points.xyz[found.rows], rays, moves, found.covariance, start, depth, depth_sigma)
 
-    def measure(self, depth: NDArray[np.float32] | None, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Depth and its deviation at pixels of a picture, (n,) each; 0 where nothing was measured."""
-        if depth is None:
-            return np.zeros(len(pixels)), np.ones(len(pixels))
-        height, width = depth.shape
-        scale = np.array([width / self._atlas.camera.width, height / self._atlas.camera.height])
-        return read_depths(depth, (pixels + 0.5) * scale - 0.5)
+    def _measured(self, ranges: Ranges, seen: Found) -> tuple[Floats | None, Floats | None]:
+        return ranges.at(seen.pixels, np.zeros(len(seen))) if ranges.is_cheap else (None, None)
 
     def parallax(self, seen: Found, key: Key, cam_from_world: Floats) -> float:
         """Median angle that the rays have turned since a key frame beyond its rotation, radians; NaN without any."""
