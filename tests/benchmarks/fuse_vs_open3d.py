@@ -27,15 +27,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.formats.ply import read_ply, write_ply
-from cv3d.geometry.cameras import Camera
-from cv3d.geometry.mesh import Mesh
+if TYPE_CHECKING:
+    from cv3d.geometry.cameras import Camera
+    from cv3d.geometry.mesh import Mesh
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "samples"
@@ -49,10 +49,30 @@ THRESHOLD_M = 0.005
 Frame = tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.float64]]
 
 
-def seven_scenes(folder: Path) -> tuple[Camera, list[Path]]:
+Intrinsics = tuple[int, int, float, float, float, float]
+"""Width, height, fx, fy, cx, cy. Open3D's process is not to load cv3d and torch: its memory is measured."""
+Surface = dict[str, NDArray[Any]]
+
+
+def camera_of(intrinsics: Intrinsics) -> Camera:
+    """As cv3d's."""
+    from cv3d.geometry.cameras import Camera
+
+    return Camera("pinhole", intrinsics[0], intrinsics[1], intrinsics[2:])
+
+
+def read_mesh(path: Path) -> Mesh:
+    """The mesh that a run left."""
+    from cv3d.geometry.mesh import Mesh
+
+    with np.load(path) as content:
+        return Mesh(content["vertices"], content["triangles"], None, content["colors"])
+
+
+def seven_scenes(folder: Path) -> tuple[Intrinsics, list[Path]]:
     """The camera and the depth files of the real recording."""
     fx, _, cx, _, fy, cy = np.loadtxt(folder / "camera-intrinsics.txt").reshape(-1)[:6]
-    return Camera("pinhole", 640, 480, (fx, fy, cx, cy)), sorted(folder.glob("*.depth.png"))
+    return (640, 480, fx, fy, cx, cy), sorted(folder.glob("*.depth.png"))
 
 
 def read_seven_scenes(depth_file: Path) -> Frame:
@@ -64,10 +84,11 @@ def read_seven_scenes(depth_file: Path) -> Frame:
     return depth, color, np.linalg.inv(np.loadtxt(stem + ".pose.txt"))
 
 
-def sample() -> tuple[Camera, list[Frame]]:
+def sample() -> tuple[Intrinsics, list[Frame]]:
     """The rendered recording."""
     about = json.loads((SAMPLE / "rgbd" / "intrinsics.json").read_text())
-    camera = Camera.from_dict({key: about[key] for key in ("model", "width", "height", "params")})
+    named = about["params"]
+    camera = (about["width"], about["height"], named["fx"], named["fy"], named["cx"], named["cy"])
     poses = np.loadtxt(SAMPLE / "rgbd" / "poses.txt").reshape(-1, 3, 4)
     frames = []
     for index, pose in enumerate(poses):
@@ -83,10 +104,12 @@ def peak_mb() -> float:
 
 
 def fuse_cv3d(
-    camera: Camera, frames: Iterator[Frame], voxel: float, threads: int | None
-) -> tuple[dict[str, Any], Mesh]:
+    intrinsics: Intrinsics, frames: Iterator[Frame], voxel: float, threads: int | None
+) -> tuple[dict[str, Any], Surface]:
     """One run."""
     from cv3d.fusion import DepthFrame, GridOptions, VoxelGrid
+
+    camera = camera_of(intrinsics)
 
     options = GridOptions(max_depth_m=RANGE_M, threads=threads)
 
@@ -122,15 +145,16 @@ def fuse_cv3d(
         "fused_mb": before,
         "peak_mb": peak_mb(),
         "blocks": grid.block_count,
-    }, mesh
+    }, {"vertices": mesh.vertices, "triangles": mesh.triangles, "colors": mesh.colors}
 
 
-def fuse_open3d(camera: Camera, frames: Iterator[Frame], voxel: float) -> tuple[dict[str, Any], Mesh]:
+def fuse_open3d(intrinsics: Intrinsics, frames: Iterator[Frame], voxel: float) -> tuple[dict[str, Any], Surface]:
     """One run."""
     import open3d as o3d
     import open3d.core as o3c
 
-    intrinsic = o3c.Tensor(camera.matrix)
+    fx, fy, cx, cy = intrinsics[2:]
+    intrinsic = o3c.Tensor(np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))
     grid = o3d.t.geometry.VoxelBlockGrid(
         ("tsdf", "weight", "color"),
         (o3c.float32, o3c.float32, o3c.float32),
@@ -157,12 +181,11 @@ def fuse_open3d(camera: Camera, frames: Iterator[Frame], voxel: float) -> tuple[
     extraction = time.perf_counter() - start
     colors = found.vertex.colors.numpy()
     scale = 255.0 if colors.size and colors.max() <= 1.0 else 1.0
-    mesh = Mesh(
-        found.vertex.positions.numpy().astype(np.float32),
-        found.triangle.indices.numpy().astype(np.int32),
-        None,
-        (colors * scale).clip(0, 255).astype(np.uint8),
-    )
+    mesh = {
+        "vertices": found.vertex.positions.numpy().astype(np.float32),
+        "triangles": found.triangle.indices.numpy().astype(np.int32),
+        "colors": (colors * scale).clip(0, 255).astype(np.uint8),
+    }
     return {
         "ms": 1e3 * seconds / count,
         "mesh_s": extraction,
@@ -187,8 +210,8 @@ def one_run(arguments: argparse.Namespace) -> None:
         figures, mesh = fuse_cv3d(camera, frames, arguments.voxel, arguments.threads)
     else:
         figures, mesh = fuse_open3d(camera, frames, arguments.voxel)
-    write_ply(arguments.mesh, mesh)
-    print(json.dumps({**figures, "vertices": len(mesh.vertices), "triangles": len(mesh.triangles)}))
+    np.savez(arguments.mesh, **mesh)
+    print(json.dumps({**figures, "vertices": len(mesh["vertices"]), "triangles": len(mesh["triangles"])}))
 
 
 def run(tool: str, frames_of: str, voxel: float, mesh: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -208,7 +231,7 @@ def speed(arguments: argparse.Namespace, folder: Path) -> None:
         runs: dict[str, list[dict[str, Any]]] = {"cv3d": [], "open3d": []}
         for _ in range(arguments.rounds):
             for tool, figures in runs.items():
-                figures.append(run(tool, "all", voxel, folder / f"{tool}-{voxel}.ply", arguments))
+                figures.append(run(tool, "all", voxel, folder / f"{tool}-{voxel}.npz", arguments))
         print(f"\n{voxel * 1e3:g} mm, {arguments.frames} frames: median of {arguments.rounds} runs by turns (least)")
         for key in ("ms", "mesh_s", "fused_mb", "peak_mb", "blocks", "triangles"):
             ours, theirs = ([one[key] for one in runs[tool]] for tool in ("cv3d", "open3d"))
@@ -222,14 +245,14 @@ def held_out(arguments: argparse.Namespace, folder: Path) -> None:
     """Rendered depth against frames that were not fused."""
     from cv3d.geometry.rasterizing import render
 
-    camera, files = seven_scenes(arguments.data)
-    files = files[: arguments.frames]
+    intrinsics, files = seven_scenes(arguments.data)
+    camera, files = camera_of(intrinsics), files[: arguments.frames]
     for voxel in arguments.voxels:
         meshes = {}
         for tool in ("cv3d", "open3d"):
-            path = folder / f"held-{tool}-{voxel}.ply"
+            path = folder / f"held-{tool}-{voxel}.npz"
             run(tool, "held-in", voxel, path, arguments)
-            meshes[tool] = read_ply(path)
+            meshes[tool] = read_mesh(path)
         errors: dict[str, list[NDArray[np.float32]]] = {tool: [] for tool in meshes}
         covered = dict.fromkeys(meshes, 0)
         measured = 0
@@ -256,10 +279,12 @@ def held_out(arguments: argparse.Namespace, folder: Path) -> None:
 
 def truth(arguments: argparse.Namespace, folder: Path) -> None:
     """The rendered sample against the scene itself."""
+    from cv3d.formats.ply import read_ply
     from cv3d.geometry.rasterizing import render
     from cv3d.geometry.triangle_tree import TriangleTree
 
-    camera, frames = sample()
+    intrinsics, frames = sample()
+    camera = camera_of(intrinsics)
     scene = read_ply(SAMPLE / "room_mesh.ply")
     seen, depths = [], []
     v, u = np.mgrid[: camera.height, : camera.width]
@@ -293,9 +318,9 @@ def truth(arguments: argparse.Namespace, folder: Path) -> None:
     for voxel in arguments.voxels:
         print(f"\n{voxel * 1e3:g} mm, rendered sample, {len(frames)} frames; threshold {THRESHOLD_M * 1e3:g} mm")
         for tool in ("cv3d", "open3d"):
-            path = folder / f"sample-{tool}-{voxel}.ply"
+            path = folder / f"sample-{tool}-{voxel}.npz"
             run(tool, "sample", voxel, path, arguments)
-            mesh = read_ply(path)
+            mesh = read_mesh(path)
             points = sampled(mesh, 100_000)
             points = points[in_sight(points)]
             to_scene = scene_tree.nearest(points).distances
