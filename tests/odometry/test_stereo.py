@@ -14,7 +14,8 @@ from cv3d.formats.reading import read_cameras
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid
 from cv3d.odometry.corners import find_corners
-from cv3d.odometry.curve_search import SIDE, search_kernel
+from cv3d.odometry.curve_search import search_kernel
+from cv3d.odometry.epipolar_strips import SIDE
 from cv3d.odometry.patches import build_levels
 from cv3d.odometry.stereo import StereoDepths
 
