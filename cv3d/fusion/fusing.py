@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def fuse(
         "camera": camera if camera is None or isinstance(camera, Camera | Rig) else str(camera),
         "depth_scale": depth_scale,
     }
+    started = time.perf_counter()
     sequence = open_sequence(str(source), **opening)
     check_depth(sequence)
     for note in sequence.notes:
@@ -118,7 +120,7 @@ def fuse(
     poses = _scaled(poses, pose_scale, options, str(source))
     progress.info(f"{sequence.name}: poses {_WORDS[poses.source]}")
     total = None if sequence.frame_count is None else -(-sequence.frame_count // options.every)
-    return fuse_frames(
+    result = fuse_frames(
         posed_depth(sequence, poses.trajectory, every=options.every),
         poses_from=poses.source,
         options=options,
@@ -128,6 +130,7 @@ def fuse(
         name=sequence.name,
         warnings=poses.warnings,
     )
+    return replace(result, elapsed_s=time.perf_counter() - started)
 
 
 _WORDS = {

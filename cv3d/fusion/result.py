@@ -82,7 +82,7 @@ class FusionResult:
     """Which axis is up, by how the cameras were held."""
     warnings: tuple[str, ...]
     elapsed_s: float
-    """Wall time, decoding included, seconds."""
+    """Wall time, decoding and odometry included, seconds."""
     interrupted: bool = False
     """Whether it ended before the recording did."""
 

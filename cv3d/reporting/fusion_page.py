@@ -39,7 +39,9 @@ def fusion_page(result: FusionResult, title: str) -> str:
         tag("header", tag("div", tag("h1", title), class_="head"), *([warned] if notes else [])),
         tag("dl", *_tiles(result), class_="tiles"),
         section("surface", "Surface", drawn.markup, *(tag("p", word, class_="soft") for word in words)),
-        section("coverage", "Depth", _coverage(result.frames), tag("div", _speed(result.frames), class_="")),
+        section(
+            "coverage", "Depth", _coverage(result.frames), tag("div", _speed(result.frames), style="margin-top:14px")
+        ),
         *([_dropped(result)] if result.dropped else []),
         tag("footer", joined([f"cv3d {cv3d.__version__} · {result.device} · in all {result.elapsed_s:.2f} s"])),
     ]

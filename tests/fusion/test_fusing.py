@@ -185,3 +185,23 @@ def test_a_pose_is_fitted_to_the_model() -> None:
         far[:3, 3] = (0.0, 0.0, -30.0)
         lost = DepthFrame(depth, color, CAMERA, far)
         assert refined(lost, grid) is lost
+
+
+@pytest.mark.slow
+def test_a_real_recording_without_poses(data_root: Path, tmp_path: Path) -> None:
+    source = data_root / "rgbd" / "seven_scenes"
+    if not source.is_dir():
+        pytest.skip("no rgbd/seven_scenes")
+    (tmp_path / "room").mkdir()
+    for path in sorted(source.iterdir()):
+        number = path.name.split("-")[1].split(".")[0] if path.name.startswith("frame-") else ""
+        if not path.name.endswith(".pose.txt") and (not number or int(number) < 60):
+            (tmp_path / "room" / path.name).symlink_to(path)
+    options = FuseOptions(voxel_m=0.01)
+    found = fuse(tmp_path / "room", options=options)
+    assert found.poses_from is PosesFrom.ODOMETRY
+    assert len(found.frames) > 50
+    own = fuse(source, options=replace(options, every=4))
+    assert own.poses_from is PosesFrom.RECORDING
+    assert not [one for one in own.dropped if "contradicts" in one.reason]
+    np.testing.assert_allclose(np.sort(found.bounds_m[1] - found.bounds_m[0])[-1], 3.5, atol=1.0)
