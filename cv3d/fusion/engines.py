@@ -29,6 +29,10 @@ class Batch(Protocol):
         """Local keys of the blocks that a frame's surface passes through, (n,), each once, in any order."""
         ...
 
+    def find_all(self, anchors: Sequence[NDArray[np.int32]], searches: Sequence[Search]) -> list[NDArray[np.int32]]:
+        """Those of every frame."""
+        ...
+
     def integrate(
         self,
         store: BlockStore,

@@ -124,6 +124,10 @@ class FusedBatch:
         finally:
             self._engine.scratch.put(scratch)
 
+    def find_all(self, anchors: Sequence[NDArray[np.int32]], searches: Sequence[Search]) -> list[NDArray[np.int32]]:
+        """Those of every frame, on several threads."""
+        return self._engine.workers.map(lambda k: self.find(k, anchors[k], searches[k]), range(len(self._frames)))
+
     def integrate(
         self,
         store: BlockStore,

@@ -370,12 +370,13 @@ class VoxelGrid:
         self, batch: Batch, frames: Sequence[DepthFrame], anchors: Sequence[NDArray[np.int32]]
     ) -> list[NDArray[np.int32]]:
         """The blocks (n, 3) that each frame's surface passes through."""
+        searches = [
+            Search.of(self.voxel_m, self.truncation_m, self.options.max_depth_m, min(frame.camera.params[:2]))
+            for frame in frames
+        ]
         result = []
         mask = (1 << LOCAL_BITS) - 1
-        for k, (frame, anchor) in enumerate(zip(frames, anchors, strict=True)):
-            focal = min(frame.camera.params[:2])
-            search = Search.of(self.voxel_m, self.truncation_m, self.options.max_depth_m, focal)
-            keys = batch.find(k, anchor, search)
+        for keys, anchor in zip(batch.find_all(anchors, searches), anchors, strict=True):
             local = np.stack([keys & mask, (keys >> LOCAL_BITS) & mask, keys >> (2 * LOCAL_BITS)], 1) - LOCAL_REACH
             result.append(local.astype(np.int32) + anchor)
         return result

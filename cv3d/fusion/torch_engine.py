@@ -66,6 +66,10 @@ class TorchBatch:
         found: NDArray[np.int32] = keys.cpu().numpy()
         return found
 
+    def find_all(self, anchors: Sequence[NDArray[np.int32]], searches: Sequence[Search]) -> list[NDArray[np.int32]]:
+        """Those of every frame."""
+        return [self.find(k, *pair) for k, pair in enumerate(zip(anchors, searches, strict=True))]
+
     @torch.no_grad()
     def integrate(
         self,
