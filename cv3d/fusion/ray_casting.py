@@ -146,6 +146,10 @@ def cast(
         t = torch.where(is_done, t, t + step)
     a, _ = model.between(origin + low[:, None] * direction)
     b, _ = model.between(origin + high[:, None] * direction)
+    # The nearest voxels' signs differ there; the surface between voxels may lie up to one voxel before or behind.
+    low, high = torch.where(a <= 0, low - per_length, low), torch.where(b > 0, high + per_length, high)
+    a, _ = model.between(origin + low[:, None] * direction)
+    b, _ = model.between(origin + high[:, None] * direction)
     is_sound = (a > 0) & (b <= 0)
     a, b = torch.where(is_sound, a, first), torch.where(is_sound, b, second)
     at = low + (high - low) * a / (a - b)

@@ -278,6 +278,44 @@ def meet(
         gradient,
     )
     b = between(x, y, z, anchor, table, numbers, bits, rows, free, least, sums, weights, counts, gradient)
+    # The nearest voxels' signs differ there; the surface between voxels may lie up to one voxel before or behind.
+    per_length = _1 / np.sqrt(rx * rx + ry * ry + rz * rz)
+    if a <= _0:
+        low -= per_length
+        a = between(
+            ox + low * rx,
+            oy + low * ry,
+            oz + low * rz,
+            anchor,
+            table,
+            numbers,
+            bits,
+            rows,
+            free,
+            least,
+            sums,
+            weights,
+            counts,
+            gradient,
+        )
+    if b > _0:
+        high += per_length
+        b = between(
+            ox + high * rx,
+            oy + high * ry,
+            oz + high * rz,
+            anchor,
+            table,
+            numbers,
+            bits,
+            rows,
+            free,
+            least,
+            sums,
+            weights,
+            counts,
+            gradient,
+        )
     if not (a > _0 and b <= _0):
         a, b = known, value
     at = low + (high - low) * a / (a - b)
