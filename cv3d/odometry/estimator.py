@@ -26,7 +26,7 @@ from cv3d.odometry.looks import Look, look_at
 from cv3d.odometry.mono_start import MonoStart
 from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.patches import build_levels
-from cv3d.odometry.places import LoopConstraint, LoopGate, Meeting, close_loops, join
+from cv3d.odometry.places import ClosedLoops, LoopConstraint, LoopGate, Meeting, close_loops, join
 from cv3d.odometry.points import CANDIDATE, MAPPED, PointTable
 from cv3d.odometry.ranging import Ranges, Ranging
 from cv3d.odometry.rays import RayTable
@@ -48,6 +48,8 @@ _STEP_RATIO = 4.0
 """Most that a step in time may be longer than the last for the motion to be carried on."""
 _DESCRIBED_GAP = 10
 """Fewest frames between key frames that are described."""
+_CLOSING_LAG = 20
+"""Frames that the correction of loops has before it is waited for."""
 _ADJUSTING_LAG = 3
 """Frames that the adjustment of a window has before it is waited for."""
 _AGREES = 0.015
@@ -117,6 +119,7 @@ class Odometry:
         self._gate = LoopGate()
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="cv3d-window")
         self._adjusting: tuple[int, Future[Adjusted]] | None = None
+        self._closing: tuple[int, int, Floats, Future[ClosedLoops]] | None = None
         self._constraints: list[LoopConstraint] = []
         self._meetings: list[Meeting] = []
         self._segment = 0
@@ -595,6 +598,7 @@ class Odometry:
             self.atlas.apply(done)
             self._follow_map()
         if frame >= 0:
+            self._take_closed(frame)
             self._take_recognised(frame)
 
     def _follow_map(self) -> None:
@@ -653,7 +657,9 @@ class Odometry:
         return shift > _AGREES * meeting.depth or turn > _AGREES or abs(math.log(scale)) > 2.0 * _AGREES
 
     def _close(self, segment: int) -> None:
-        """Correct a segment by its loops."""
+        """Correct a segment by its loops, beside the tracking; one at a time, a later one has all loops anyway."""
+        if self._closing is not None:
+            return
         own = self.atlas.segment(segment)
         place = {key.number: i for i, key in enumerate(own)}
         constraints = [
@@ -663,18 +669,36 @@ class Odometry:
         ]
         steps = [(i, i + gap) for gap in (1, 2) for i in range(len(own) - gap)]
         first, second = np.array(steps, np.int64).reshape(-1, 2).T
+        poses = np.stack([key.world_from_cam for key in own])
+        is_metric = self.sensor is not Sensor.MONO
+        frame = self.records[-1].index if self.records else 0
+        job = self._beside.submit(close_loops, poses, first, second, constraints, is_metric)
+        self._closing = frame, segment, poses, job
+
+    def _take_closed(self, frame: int, *, is_due: bool = False) -> None:
+        """Take over corrected loops, once they are due."""
+        if self._closing is None or (frame < self._closing[0] + _CLOSING_LAG and not is_due):
+            return
+        _, segment, before, job = self._closing
+        self._closing = None
         try:
-            closed = close_loops(
-                np.stack([key.world_from_cam for key in own]),
-                first,
-                second,
-                constraints,
-                is_metric=self.sensor is not Sensor.MONO,
-            )
+            closed = job.result()
         except EstimationError:
             return
-        if closed.accepted.any():
-            self._moved(own, closed.world_from_cam, closed.scales)
+        if not closed.accepted.any():
+            return
+        own = self.atlas.segment(segment)
+        # What came since then goes along with the last key frame that was corrected; what was adjusted, stays adjusted.
+        index = np.minimum(np.arange(len(own)), len(before) - 1)
+        change = closed.world_from_cam[index] @ np.stack([inverse(one) for one in before])[index]
+        poses = np.stack([key.world_from_cam for key in own])
+        moved = change @ poses
+        moved[len(before) :, :3, 3] = (
+            change[-1, :3, :3]
+            @ (before[-1, :3, 3, None] + closed.scales[-1] * (poses[len(before) :, :3, 3].T - before[-1, :3, 3, None]))
+            + change[-1, :3, 3, None]
+        ).T
+        self._moved(own, moved, closed.scales[index])
 
     def _moved(self, own: list[Key], world_from_cam: Floats, scales: Floats) -> None:
         self.atlas.move([key.number for key in own], world_from_cam, scales)
