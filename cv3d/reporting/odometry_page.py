@@ -159,10 +159,9 @@ def _state_section(result: OdometryResult) -> Html:
     content = [tag("ul", *legend, class_="legend"), band, ticks_below(timeline)]
     doubts = [one for one in counts if one.state is not State.OK]
     rows = [
-        ("", [one.state.value, f"{one.frames:,}", str(one.first.index), one.first.name, one.first.reason])
-        for one in doubts
+        ("", [one.state.value, f"{one.frames:,}", str(one.first.index), one.first.name, one.reason]) for one in doubts
     ]
-    head = ["state", "frames", "first", "its name", "why, at the first"]
+    head = ["state", "frames", "first", "its name", "why, mostly"]
     drawn = [figure(joined(content), "What became of every frame", "Where there is no room, the worst state is shown.")]
     if rows:
         drawn.append(tag("div", table(head, rows, numeric=(1, 2)), style="margin-top:14px"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,17 +41,20 @@ class StateCount:
     state: State
     frames: int
     first: FrameResult
-    """The first of them, whose reason stands for all."""
+    """The first of them."""
+    reason: str
+    """The one that most of them give."""
 
 
 def state_counts(result: OdometryResult) -> tuple[StateCount, ...]:
     """Every state that came up, in the order in which they did."""
-    firsts: dict[State, FrameResult] = {}
-    counts: dict[State, int] = {}
+    by_state: dict[State, list[FrameResult]] = {}
     for frame in result.frames:
-        firsts.setdefault(frame.state, frame)
-        counts[frame.state] = counts.get(frame.state, 0) + 1
-    return tuple(StateCount(state, counts[state], first) for state, first in firsts.items())
+        by_state.setdefault(frame.state, []).append(frame)
+    return tuple(
+        StateCount(state, len(frames), frames[0], Counter(frame.reason for frame in frames).most_common(1)[0][0])
+        for state, frames in by_state.items()
+    )
 
 
 def odometry_result(result: OdometryResult, truth: TruthComparison | None) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def odometry_result(result: OdometryResult, truth: TruthComparison | None) -> di
                 "frames": one.frames,
                 "first_frame": one.first.index,
                 "first_name": one.first.name,
-                "reason": one.first.reason,
+                "reason": one.reason,
             }
             for one in states
             if one.state is not State.OK
@@ -211,7 +215,7 @@ def _camera_words(content: Mapping[str, Any]) -> str:
     origin = "given"
     if content["intrinsics"] == "estimated":
         focal += f" ± {sigma:.2g}" if sigma is not None else ""
-        origin = "estimated from the recording"
+        origin = "assumed" if sigma is None else "estimated from the recording"
     return f"{camera['model']}, {camera['width']}x{camera['height']}, {focal} px, {origin}"
 
 
