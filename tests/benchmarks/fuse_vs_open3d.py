@@ -180,7 +180,7 @@ def fuse_open3d(intrinsics: Intrinsics, frames: Iterator[Frame], voxel: float) -
     found = grid.extract_triangle_mesh(float(LEAST["open3d"]))
     extraction = time.perf_counter() - start
     colors = found.vertex.colors.numpy()
-    scale = 255.0 if colors.size and colors.max() <= 1.0 else 1.0
+    scale = 255.0 if colors.size and colors.max() < 2.0 else 1.0
     mesh = {
         "vertices": found.vertex.positions.numpy().astype(np.float32),
         "triangles": found.triangle.indices.numpy().astype(np.int32),
