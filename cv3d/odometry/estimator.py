@@ -19,7 +19,7 @@ from cv3d.odometry.aligners import aligner_for
 from cv3d.odometry.atlas import Atlas
 from cv3d.odometry.candidates import cross
 from cv3d.odometry.corners import find_corners
-from cv3d.odometry.finishing import adjust_all
+from cv3d.odometry.finishing import adjust_all, colors_at
 from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key, inverse
 from cv3d.odometry.looks import Look, look_at
@@ -119,6 +119,7 @@ class Odometry:
         self._gate = LoopGate()
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="cv3d-window")
         self._adjusting: tuple[int, Future[Adjusted]] | None = None
+        self._coloring: list[tuple[Rows, int, Future[NDArray[np.uint8] | None]]] = []
         self._closing: tuple[int, int, Floats, Future[ClosedLoops]] | None = None
         self._constraints: list[LoopConstraint] = []
         self._meetings: list[Meeting] = []
@@ -177,6 +178,8 @@ class Odometry:
 
     def finish(self) -> None:
         """Adjust everything once more, when no frame will follow."""
+        if not self._is_tracking and self._start.pending:
+            self._place_still()
         self._settle(-1, is_due=True)
         self._take_recognised(-1, is_last=True)
         self.close()
@@ -321,29 +324,58 @@ class Odometry:
         self._set_tracking(self.keys[-1].cam_from_world.copy())
         record.state, record.reason, record.inliers = State.OK, "", int(good.sum())
         self._hang(record, is_key=True)
-        self._place_pending(anchor)
+        self._place_pending(anchor, found)
         return record
 
-    def _place_pending(self, anchor: Key) -> None:
-        """Frames from before the map, from the last to the first."""
+    def _place_pending(self, anchor: Key, found: Found) -> None:
+        """Frames from before the map, from the last to the first.
+
+        Args:
+            anchor: the key frame that they hang on.
+            found: what the frame after them sees, whose place is known.
+        """
         at = self._cam_from_world
         for pending in reversed(self._start.pending):
             record = pending.record
-            if record.index == anchor.frame:
-                at, count = anchor.cam_from_world, len(anchor.rows)
+            if record.index == anchor.frame and self._is_tracking:
+                at, count, state = anchor.cam_from_world, len(anchor.rows), State.OK
                 record.is_key = True
             else:
-                known = self.points.kind[pending.found.rows] == MAPPED
-                if int(known.sum()) < self.options.min_inliers:
-                    continue
-                posed = self._tracker.pose(pending.found[known], at)
-                count = int(posed.inliers.sum())
-                if count < self.options.min_inliers:
-                    continue
-                at = posed.cam_from_world
+                placed = self._placed_before(pending.found, found, at)
+                if placed is None:
+                    break
+                at, count, state = placed
             record.hang_on(anchor, at)
-            record.state, record.reason, record.inliers = State.OK, "", count
+            record.state, record.inliers = state, count
+            record.reason = "" if state is State.OK else "the camera only turned, or stood still"
+            found = pending.found
         self._start.pending = []
+
+    def _place_still(self) -> None:
+        """Frames of a camera that never moved: they have a place all the same, as far as it only turned."""
+        last = self._start.pending[-1]
+        if len(last.found) < 2 * self.options.min_inliers:
+            return
+        last.record.hang_on(self.keys[-1], np.eye(4))
+        last.record.state, last.record.inliers = State.LOW_PARALLAX, len(last.found)
+        last.record.reason = "the camera only turned, or stood still"
+        del self._start.pending[-1]
+        self._cam_from_world = np.eye(4)
+        self._place_pending(self.keys[-1], last.found)
+
+    def _placed_before(self, found: Found, after: Found, at: Floats) -> tuple[Floats, int, State] | None:
+        """A frame's place by the map, or else by its turn to the frame after it; None where neither tells."""
+        known = self.points.kind[found.rows] == MAPPED
+        if int(known.sum()) >= self.options.min_inliers:
+            posed = self._tracker.pose(found[known], at)
+            if int(posed.inliers.sum()) >= self.options.min_inliers:
+                return posed.cam_from_world, int(posed.inliers.sum()), State.OK
+        turn = self._tracker.turn(after, found)
+        if turn is None:
+            return None
+        placed = np.eye(4)
+        placed[:3, :3] = turn[0]
+        return placed @ at, turn[1], State.LOW_PARALLAX
 
     # -- tracking
 
@@ -538,7 +570,7 @@ class Odometry:
         frame = now.frame
         return Key(
             len(self.keys), frame.index, frame.time, frame.name, self._segment, cam_from_world.copy(), seen.rows,
-            seen.pixels, seen.covariance, depth, sigma, read_color=frame.read_color,
+            seen.pixels, seen.covariance, depth, sigma,
         )  # fmt: skip
 
     def _make_key(self, now: Now, cam_from_world: Floats, seen: Found) -> None:
@@ -560,6 +592,13 @@ class Odometry:
         self._candidates = followed[points.kind[followed] == CANDIDATE]
         self._since_key = 0
         self._key_count = len(followed)
+        if now.frame.read_color is not None:
+            places = (corners + np.float32(0.5)) / np.float32(self.factor) - np.float32(0.5)
+            job = self._beside.submit(colors_at, now.frame.read_color, places)
+            self._coloring.append((begun, key.number, job))
+        else:
+            at = np.rint(corners).astype(np.int64)
+            points.color[begun] = now.levels[0][at[:, 1], at[:, 0], None]
         self._views = [*self._views[-(_VIEWS_KEPT - 1) :], (key.number, now.levels[0], now.ranges.picture)]
 
     def _map_by_depth(self, key: Key, rows: Rows, pixels: Pixels, depth: Floats) -> None:
@@ -597,9 +636,19 @@ class Odometry:
             self._adjusting = None
             self.atlas.apply(done)
             self._follow_map()
+        if is_due:
+            self._take_colors()
         if frame >= 0:
             self._take_closed(frame)
             self._take_recognised(frame)
+
+    def _take_colors(self) -> None:
+        for rows, host, job in self._coloring:
+            colors = job.result()
+            if colors is not None:
+                own = self.points.host[rows] == host
+                self.points.color[rows[own]] = colors[own]
+        self._coloring = []
 
     def _follow_map(self) -> None:
         """The last frame's place, after the map has moved."""

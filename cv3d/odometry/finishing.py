@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,28 +55,15 @@ def final_map(keys: Sequence[Key], points: PointTable, factor: float) -> tuple[t
                 pixels=((key.pixels[kept] + 0.5) / factor - 0.5).astype(np.float32),
             )
         )
-    colors = _colors(keys, points, rows, factor)
-    return tuple(frames), SparseMap(points.xyz[rows].copy(), colors, points.segment[rows], seen[rows].astype(np.intp))
+    views = seen[rows].astype(np.intp)
+    return tuple(frames), SparseMap(points.xyz[rows].copy(), points.color[rows].copy(), points.segment[rows], views)
 
 
-def _colors(keys: Sequence[Key], points: PointTable, rows: NDArray[np.int64], factor: float) -> NDArray[np.uint8]:
-    """Colours of points where key frames see them first; grey of their patches where a picture is gone."""
-    found = np.repeat(points.patches[rows, 0, 9, 9][:, None], 3, axis=1)
-    place = np.full(len(points.kind), -1, np.int64)
-    place[rows] = np.arange(len(rows))
-    is_known = np.zeros(len(rows), np.bool_)
-    for key in keys:
-        at = place[key.rows]
-        kept = at >= 0
-        kept[kept] = ~is_known[at[kept]]
-        if key.read_color is None or int(kept.sum()) == 0:
-            continue
-        try:
-            color = key.read_color()
-        except PictureError:
-            continue
-        pixels = np.rint((key.pixels[kept] + 0.5) / factor - 0.5).astype(np.int64)
-        xs, ys = pixels[:, 0].clip(0, color.shape[1] - 1), pixels[:, 1].clip(0, color.shape[0] - 1)
-        found[at[kept]] = color[ys, xs]
-        is_known[at[kept]] = True
-    return found
+def colors_at(read_color: Callable[[], NDArray[np.uint8]], pixels: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Colours (n, 3) of pixels (n, 2) of a picture; None where it cannot be decoded any more."""
+    try:
+        color = read_color()
+    except PictureError:
+        return None
+    at = np.rint(pixels).astype(np.int64)
+    return color[at[:, 1].clip(0, color.shape[0] - 1), at[:, 0].clip(0, color.shape[1] - 1)]

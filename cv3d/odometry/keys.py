@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +37,6 @@ class Key:
     """(n,)"""
     from_last: Floats | None = None
     """(4, 4) from the key frame before it, as it was tracked; None where it was not tracked from one."""
-    read_color: Callable[[], NDArray[np.uint8]] | None = field(default=None, repr=False)
 
     def see(self, rows: Rows, pixels: Pixels, covariance: Pixels, depth: Floats, depth_sigma: Floats) -> None:
         """Add observations."""

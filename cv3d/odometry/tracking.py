@@ -23,6 +23,11 @@ Floats = NDArray[np.float64]
 Pixels = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+_TURN_ERROR = 1.5
+"""Largest error of a point that a turn explains, pixels."""
+_TURN_SHARE = 0.8
+"""Least share of the points that a turn has to explain."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tracked:
@@ -114,6 +119,32 @@ class Tracker:
 
     def _measured(self, ranges: Ranges, seen: Found) -> tuple[Floats | None, Floats | None]:
         return ranges.at(seen.pixels, np.zeros(len(seen))) if ranges.is_cheap else (None, None)
+
+    def turn(self, first: Found, second: Found) -> tuple[Floats, int] | None:
+        """The rotation from one frame to another that does nothing but turn.
+
+        Args:
+            first: what the one sees.
+            second: what the other sees.
+
+        Returns:
+            (3, 3) and how many points agree with it; None where it does not explain nearly all of them.
+        """
+        _, i, j = np.intersect1d(first.rows, second.rows, return_indices=True)
+        a, b = self._rays.rays(first.pixels[i]), self._rays.rays(second.pixels[j])
+        seen = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
+        a, b = a[seen], b[seen]
+        kept = np.ones(len(a), np.bool_)
+        rotation = np.eye(3)
+        for _ in range(3):
+            if int(kept.sum()) < self._options.min_inliers:
+                return None
+            # The rotation between two sets of directions: Wahba's problem, by singular values.
+            u, _, vh = np.linalg.svd(b[kept].T @ a[kept])
+            rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vh)]) @ vh
+            off = np.linalg.norm(a @ rotation.T - b, axis=1) * self._rays.pixels_per_radian
+            kept = off < _TURN_ERROR
+        return (rotation, int(kept.sum())) if kept.mean() > _TURN_SHARE else None
 
     def parallax(self, seen: Found, key: Key, cam_from_world: Floats) -> float:
         """Median angle that the rays have turned since a key frame beyond its rotation, radians; NaN without any."""
