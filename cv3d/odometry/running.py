@@ -22,6 +22,7 @@ from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.results import FrameResult, OdometryResult, Sensor
 from cv3d.odometry.self_calibration import check_intrinsics, estimate_focal
 from cv3d.odometry.sources import Sequence, open_sequence
+from cv3d.odometry.stamps import odd_stamps
 from cv3d.progress import SILENT, Progress
 
 PathLike = str | Path
@@ -200,6 +201,7 @@ def _result(
         if not calibrated.is_estimated and (sentence := check_intrinsics(estimator)):
             _warn(warnings, progress, [sentence])
     _warn(warnings, progress, estimator.warnings)
+    _warn(warnings, progress, odd_stamps([record.time for record in estimator.records]))
     key_frames, sparse = final_map(estimator.keys, estimator.points, estimator.factor)
     truth, truth_source = _truth(sequence, warnings, progress)
     return OdometryResult(

@@ -20,6 +20,7 @@ from cv3d.odometry.sources.calibration import Calibration, Size, fitted, read_ca
 from cv3d.odometry.sources.depth_scale import UNSAID, DecidedDepth, DepthRule, decide_depth
 from cv3d.odometry.sources.request import Request, choose_sensor, stereo_or_mono
 from cv3d.odometry.sources.sequence import Sequence
+from cv3d.odometry.stamps import odd_stamps
 
 _TRIED = 20
 """So many pictures are tried for the size of all."""
@@ -97,7 +98,7 @@ def assemble(recording: Recording, request: Request) -> Sequence:
         frame_count=len(kept),
         fps=_fps(kept),
         is_timed=recording.is_timed,
-        notes=notes + _odd_stamps(kept),
+        notes=notes + odd_stamps([moment.time for moment in kept]),
         inputs=tuple(dict.fromkeys([*_files(kept), *recording.inputs, *found.files])),
         _produce=lambda problems: frames_of_files(kept, reader, problems),
         _read_truth=recording.read_truth,
@@ -174,16 +175,6 @@ def _fps(moments: tuple[FrameFiles, ...]) -> float | None:
     steps = np.diff([moment.time for moment in moments])
     forward = steps[steps > 0.0]
     return float(1.0 / np.median(forward)) if len(forward) else None
-
-
-def _odd_stamps(moments: tuple[FrameFiles, ...]) -> tuple[str, ...]:
-    steps = np.diff([moment.time for moment in moments])
-    notes = []
-    if repeated := int((steps == 0.0).sum()):
-        notes.append(f"{repeated} frames repeat the time stamp of the one before")
-    if back := int((steps < 0.0).sum()):
-        notes.append(f"the time stamps go back {back} times")
-    return tuple(notes)
 
 
 def truth_of_frames(read: Callable[[], Trajectory], times: dict[int, float]) -> Callable[[], Trajectory]:
