@@ -47,18 +47,15 @@ MODEL_VARIANCE = 0.5**2
 """Of a place, for what warp, lens and shutter leave unexplained, pixels squared."""
 UNKNOWN = 1e6
 """Variance of a place that was not found, pixels squared."""
-_GUESS_SIGMA = 1000.0
-"""Deviation of the guess, pixels of a level: where an edge tells nothing, the place stays at the guess."""
-
 SIDE = 2 * RADIUS + 1
 """Side of the patch that is compared, pixels."""
 COUNT = SIDE * SIDE
-HOLD = COUNT * (LEAST_NOISE / _GUESS_SIGMA) ** 2
-"""What the guess adds to the normal equations."""
 LEAST_SQUARE = COUNT * LEAST_DEVIATION**2
 """Sum of squares about the mean of the flattest patch that is aligned."""
+GRADIENT_NOISE = 0.5 * COUNT * LEAST_NOISE**2
+"""What noise alone adds to both eigenvalues of a patch's structure tensor: half the square of its deviation a pixel."""
 STRAIGHT = 1e-6
-"""Least determinant of the structure tensor over its trace squared: of a straight edge it is 0."""
+"""Least eigenvalue of the structure tensor that is told from noise, over the largest: of a straight edge it is 0."""
 
 # Arrays of one row after another, all of this pitch: loops over them have no rows, and become vector instructions.
 _MARGIN = 2
@@ -67,7 +64,7 @@ _SPAN = SIDE * _PITCH
 _TEMPLATE = (SIDE + 2) * _PITCH
 _WINDOW = (_PITCH + 2) * _PITCH
 
-_COUNT, _HOLD, _LEAST_SQUARE = np.float32(COUNT), np.float32(HOLD), np.float32(LEAST_SQUARE)
+_COUNT, _LEAST_SQUARE = np.float32(COUNT), np.float32(LEAST_SQUARE)
 _LONGEST, _CONVERGED2 = np.float32(LONGEST_STEP), np.float32(CONVERGED**2)
 _HALF = np.float32(0.5)
 
@@ -149,12 +146,11 @@ def align_kernel(
             scale = np.float32(1 << level)
             x, y, ncc = _descend(levels[level], x, y, scale, middle, known, mask, fields, window)
             if level == finest:
-                energy, xx, xy, yy = known[3], known[4], known[5], known[6]
-                misfit = max(energy * (1.0 - ncc * ncc) / COUNT, LEAST_NOISE * LEAST_NOISE) * CORRELATED
-                grow = scale * scale * misfit / max(xx * yy - xy * xy, STRAIGHT * (xx + yy) * (xx + yy))
-                out[i, 3] = grow * yy + MODEL_VARIANCE
-                out[i, 4] = -grow * xy
-                out[i, 5] = grow * xx + MODEL_VARIANCE
+                misfit = max(known[3] * (1.0 - ncc * ncc) / COUNT, LEAST_NOISE * LEAST_NOISE)
+                # Half of what the fit leaves over is the reference's noise, and half of that is in each derivative.
+                xx, xy, yy = _spread(known[4], known[5], known[6], max(0.25 * COUNT * misfit, GRADIENT_NOISE))
+                grow = scale * scale * misfit * CORRELATED
+                out[i, 3], out[i, 4], out[i, 5] = grow * xx + MODEL_VARIANCE, grow * xy, grow * yy + MODEL_VARIANCE
         out[i, 0], out[i, 1], out[i, 2] = x, y, ncc
 
 
@@ -229,6 +225,44 @@ def _moments(
 
 
 @fused
+def _steps(xx: np.float32, xy: np.float32, yy: np.float32) -> tuple[float, float, float]:
+    """Inverse of a structure tensor, for steps: less and less of it along a direction whose gradients may be noise.
+
+    An eigenvalue e becomes (e - noise) / e^2, or 0: along an edge, where nothing tells a place, it stays.
+    """
+    low, high = _eigenvalues(xx, xy, yy)
+    by_low = (low - GRADIENT_NOISE) / (low * low) if low > GRADIENT_NOISE else 0.0
+    by_high = (high - GRADIENT_NOISE) / (high * high) if high > GRADIENT_NOISE else 0.0
+    return _with_eigenvalues(xx, xy, yy, low, high, by_low, by_high)
+
+
+@fused
+def _spread(xx: np.float32, xy: np.float32, yy: np.float32, noise: float) -> tuple[float, float, float]:
+    """Inverse of a structure tensor, for the covariance: of what of it is not noise."""
+    low, high = _eigenvalues(xx, xy, yy)
+    by_low, by_high = 1.0 / max(low - noise, STRAIGHT * high), 1.0 / max(high - noise, STRAIGHT * high)
+    return _with_eigenvalues(xx, xy, yy, low, high, by_low, by_high)
+
+
+@fused
+def _eigenvalues(xx: np.float32, xy: np.float32, yy: np.float32) -> tuple[float, float]:
+    """Of a symmetric matrix, the smaller first, and never the same."""
+    middle = 0.5 * (xx + yy)
+    half = math.sqrt(0.25 * (xx - yy) ** 2 + xy * xy) + 1e-6 * middle + 1e-9
+    return middle - half, middle + half
+
+
+@fused
+def _with_eigenvalues(
+    xx: np.float32, xy: np.float32, yy: np.float32, low: float, high: float, new_low: float, new_high: float
+) -> tuple[float, float, float]:
+    """A symmetric matrix with other eigenvalues: a function of one is linear in it."""
+    slope = (new_high - new_low) / (high - low)
+    level = new_high - slope * high
+    return level + slope * xx, slope * xy, level + slope * yy
+
+
+@fused
 def _descend(
     image: Image,
     x: np.float32,
@@ -245,12 +279,10 @@ def _descend(
     The correlation is -1 where the patch left the picture, or where what is there is flat.
     """
     s, sx, sy, energy, xx, xy, yy, tbx, tby = known
-    hxx, hyy = xx + _HOLD, yy + _HOLD
-    det = hxx * hyy - xy * xy
+    hxx, hxy, hyy = _steps(xx, xy, yy)
     height, width = image.shape
     radius = np.float32(RADIUS)
     px, py = (x + _HALF) / scale - _HALF, (y + _HALF) / scale - _HALF
-    qx, qy = px, py
     ncc = np.float32(-1.0)
     ox = oy = -_PITCH
     for _ in range(ITERATIONS):
@@ -274,10 +306,10 @@ def _descend(
             break
         gain = np.sqrt(energy / square)
         ncc = (cross - mean * s) * gain / energy
-        ex = gain * (bx - mean * sx) - tbx + _HOLD * (px - qx)
-        ey = gain * (by - mean * sy) - tby + _HOLD * (py - qy)
-        dx = (hyy * ex - xy * ey) / det
-        dy = (hxx * ey - xy * ex) / det
+        ex = gain * (bx - mean * sx) - tbx
+        ey = gain * (by - mean * sy) - tby
+        dx = hxx * ex + hxy * ey
+        dy = hxy * ex + hyy * ey
         size = dx * dx + dy * dy
         if size > _LONGEST * _LONGEST:
             shrink = _LONGEST / np.sqrt(size)

@@ -17,7 +17,7 @@ from cv3d.odometry.patches import (
     CONVERGED,
     CORRELATED,
     COUNT,
-    HOLD,
+    GRADIENT_NOISE,
     ITERATIONS,
     LEAST_NOISE,
     LEAST_SQUARE,
@@ -127,8 +127,7 @@ def _descend(
     around = window(RADIUS, start.device) * per_pixel - 1.0
     energy = products[:, 0, 0].clamp(min=1.0)
     bias = products[:, 0, 1:]
-    xx, xy, yy = products[:, 1, 1] + HOLD, products[:, 1, 2], products[:, 2, 2] + HOLD
-    inverse = torch.stack((yy, -xy, -xy, xx), 1).view(-1, 2, 2) / (xx * yy - xy * xy)[:, None, None]
+    inverse = _steps(products[:, 1:, 1:])
     place = start
     ncc = torch.full_like(middle, -1.0)
     is_moving = ~is_flat
@@ -143,7 +142,7 @@ def _descend(
         is_seen = is_moving & is_inside & (square >= LEAST_SQUARE)
         gain = (energy / square.clamp(min=LEAST_SQUARE)).sqrt()
         along = (fields @ now[..., None])[..., 0] * gain[:, None]
-        step = (inverse @ (along[:, 1:] - bias + HOLD * (place - start))[..., None])[..., 0]
+        step = (inverse @ (along[:, 1:] - bias)[..., None])[..., 0]
         size = (step * step).sum(1)
         step = step * (LONGEST_STEP / size.sqrt().clamp(min=LONGEST_STEP))[:, None]
         place = torch.where(is_seen[:, None], place - step, place)
@@ -152,11 +151,40 @@ def _descend(
     return place, ncc
 
 
+def _steps(tensors: Tensor) -> Tensor:
+    """Inverses of structure tensors (n, 2, 2), for steps: none along a direction whose gradients are noise."""
+    low, high = _eigenvalues(tensors)
+    by_low, by_high = (
+        (value - GRADIENT_NOISE).clamp(min=0.0) / value.square().clamp(min=1e-6) for value in (low, high)
+    )
+    return _with_eigenvalues(tensors, low, high, by_low, by_high)
+
+
 def _covariance(products: Tensor, ncc: Tensor, scale: float) -> Tensor:
     """(n, 3) of places on a level whose pixels are `scale` of the picture's, from what the fit leaves over."""
-    energy, xx, xy, yy = products[:, 0, 0], products[:, 1, 1], products[:, 1, 2], products[:, 2, 2]
-    misfit = (energy * (1.0 - ncc * ncc) / COUNT).clamp(min=LEAST_NOISE**2) * CORRELATED
-    bare = torch.maximum(xx * yy - xy * xy, STRAIGHT * (xx + yy).square()).clamp(min=1e-12)
-    spread = torch.stack((yy, -xy, xx), 1) * (scale**2 * misfit / bare)[:, None]
-    spread = spread + spread.new_tensor((MODEL_VARIANCE, 0.0, MODEL_VARIANCE))
-    return torch.where((energy < LEAST_SQUARE)[:, None], UNKNOWN, spread)
+    energy, tensors = products[:, 0, 0], products[:, 1:, 1:]
+    misfit = (energy * (1.0 - ncc * ncc) / COUNT).clamp(min=LEAST_NOISE**2)
+    # Half of what the fit leaves over is the reference's noise, and half of that is in each derivative.
+    noise = (0.25 * COUNT * misfit).clamp(min=GRADIENT_NOISE)
+    low, high = _eigenvalues(tensors)
+    least = STRAIGHT * high.clamp(min=1e-6)
+    by_low, by_high = (1.0 / torch.maximum(value - noise, least) for value in (low, high))
+    spread = _with_eigenvalues(tensors, low, high, by_low, by_high) * (scale**2 * CORRELATED * misfit)[:, None, None]
+    spread = spread + MODEL_VARIANCE * torch.eye(2, device=ncc.device)
+    found = torch.stack((spread[:, 0, 0], spread[:, 0, 1], spread[:, 1, 1]), 1)
+    return torch.where((energy < LEAST_SQUARE)[:, None], UNKNOWN, found)
+
+
+def _eigenvalues(tensors: Tensor) -> tuple[Tensor, Tensor]:
+    """Of symmetric (n, 2, 2), the smaller first, and never the same."""
+    middle = 0.5 * (tensors[:, 0, 0] + tensors[:, 1, 1])
+    half = (0.25 * (tensors[:, 0, 0] - tensors[:, 1, 1]).square() + tensors[:, 0, 1].square()).sqrt()
+    half = half + 1e-6 * middle + 1e-9
+    return middle - half, middle + half
+
+
+def _with_eigenvalues(tensors: Tensor, low: Tensor, high: Tensor, new_low: Tensor, new_high: Tensor) -> Tensor:
+    """Symmetric matrices (n, 2, 2) with other eigenvalues: a function of one is linear in it."""
+    slope = (new_high - new_low) / (high - low)
+    level = new_high - slope * high
+    return slope[:, None, None] * tensors + level[:, None, None] * torch.eye(2, device=tensors.device)
