@@ -43,6 +43,10 @@ _SURE = 5.0
 """Deviations by which a radial term has to differ from 0."""
 _UNMODELLED = 0.012
 """What a rolling shutter and the terms of a lens that are left out do to a focal length, over it."""
+_NARROW, _WIDE = "brown4", "kannala_brandt4"
+"""Models whose radial term is set free; the second is tried where the first shows a strongly bent picture."""
+_WIDENED = (1.0, 0.7)
+"""Focal lengths of the second over that of the first to begin from."""
 _FEWEST_KEYS = 3
 _FEWEST_OBSERVATIONS = 100
 
@@ -66,14 +70,14 @@ class FocalFit:
 
 
 def free_camera(camera: Camera) -> Camera:
-    """A pinhole camera in the form whose radial term can be set free; a camera that already is so stays.
+    """A pinhole camera in the form whose radial term can be set free; the others are there already.
 
     Args:
-        camera: a pinhole camera, or one of model `brown4`.
+        camera: a pinhole camera, or one of model `brown4` or `kannala_brandt4`.
     """
-    if camera.model == "brown4":
+    if camera.model in (_NARROW, _WIDE):
         return camera
-    return Camera("brown4", camera.width, camera.height, (*camera.params[:4], 0.0, 0.0, 0.0, 0.0))
+    return Camera(_NARROW, camera.width, camera.height, (*camera.params[:4], 0.0, 0.0, 0.0, 0.0))
 
 
 def fit_focal(keys: Sequence[Key], points: PointTable, camera: Camera, starts: Sequence[float]) -> FocalFit | None:
@@ -84,7 +88,7 @@ def fit_focal(keys: Sequence[Key], points: PointTable, camera: Camera, starts: S
     Args:
         keys: key frames of one segment.
         points: the map.
-        camera: of the tracked pictures, as it was assumed: a pinhole, or `brown4`.
+        camera: of the tracked pictures, as it was assumed: a pinhole, `brown4` or `kannala_brandt4`.
         starts: factors on its focal length to begin from; the lowest minimum is taken.
 
     Returns:
@@ -93,12 +97,17 @@ def fit_focal(keys: Sequence[Key], points: PointTable, camera: Camera, starts: S
     problem = _problem(keys, points, free_camera(camera))
     if problem is None:
         return None
-    plain = min((_adjusted(_zoomed(problem, start), ()) for start in starts), key=lambda found: found.final_cost)
+    plain = min((_adjusted(_zoomed(_undistorted(problem), start), ()) for start in starts), key=_cost)
     chosen = plain
-    radial = _adjusted(plain.as_problem(), ("k1",))
-    k1, k1_sigma = radial.cameras[0].params[4], _deviation(radial, 4)
-    if radial.final_cost < _GAIN * plain.final_cost and abs(k1) > _SURE * k1_sigma:
+    if problem.cameras[0].shape[0] != 0.0:
+        radial = _adjusted(problem, ("k1",))
+    else:
+        radial = _adjusted(plain.as_problem(), ("k1",))
+    if _cost(radial) < _GAIN * _cost(plain) and abs(radial.cameras[0].params[4]) > _SURE * _deviation(radial, 4):
         chosen = radial
+        if problem.cameras[0].model == _NARROW:
+            wide = min((_adjusted(_widened(radial.as_problem(), factor), ("k1",)) for factor in _WIDENED), key=_cost)
+            chosen = wide if _cost(wide) < _GAIN * _cost(radial) else radial
     uncertain = _adjusted(chosen.as_problem(), ("cx", "cy", "k1"))
     return _fit(chosen, uncertain)
 
@@ -127,6 +136,25 @@ def _problem(keys: Sequence[Key], points: PointTable, camera: Camera) -> BundleP
     if job is None or len(job.problem.observations) < _FEWEST_OBSERVATIONS:
         return None
     return job.problem
+
+
+def _undistorted(problem: BundleProblem) -> BundleProblem:
+    """The same with a lens without radial terms."""
+    camera = problem.cameras[0]
+    return replace(problem, cameras=(camera.with_params((*camera.params[:4], *(0.0 for _ in camera.shape))),))
+
+
+def _widened(problem: BundleProblem, factor: float) -> BundleProblem:
+    """The same with an equidistant fisheye."""
+    camera = problem.cameras[0]
+    fx, fy, cx, cy = camera.params[:4]
+    wide = Camera(_WIDE, camera.width, camera.height, (factor * fx, factor * fy, cx, cy, 0.0, 0.0, 0.0, 0.0))
+    return replace(problem, cameras=(wide,))
+
+
+def _cost(found: BundleResult) -> float:
+    """Of an observation."""
+    return found.final_cost / max(int(found.used.sum()), 1)
 
 
 def _zoomed(problem: BundleProblem, factor: float) -> BundleProblem:
@@ -170,7 +198,7 @@ def _fit(found: BundleResult, uncertain: BundleResult) -> FocalFit:
     camera, count = found.cameras[0], int(found.used.sum())
     noise = _deviation(uncertain, 0)
     deviation = math.hypot(noise * _disagreement(found), _UNMODELLED * camera.params[0])
-    return FocalFit(camera, deviation, found.final_cost / max(count, 1), count)
+    return FocalFit(camera, deviation, _cost(found), count)
 
 
 def _disagreement(found: BundleResult) -> float:

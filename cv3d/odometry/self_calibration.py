@@ -54,8 +54,8 @@ class FocalGuess:
     """What a recording says of its camera."""
 
     camera: Camera
-    """Square pixels, the principal point in the middle of the picture; `brown4` with one radial term where the
-    recording shows one, else a pinhole."""
+    """Square pixels, the principal point in the middle of the picture; `brown4` or `kannala_brandt4` with one radial
+    term where the recording shows one, else a pinhole."""
     deviation_px: float
     """Standard deviation of the focal length, pixels; infinite where it is not determined."""
     is_determined: bool
@@ -152,13 +152,13 @@ def check_intrinsics(odometry: Odometry) -> str | None:
     )
 
 
-def _camera(size: tuple[int, int], focal: float, k1: float = 0.0) -> Camera:
+def _camera(size: tuple[int, int], focal: float, model: str = "pinhole", k1: float = 0.0) -> Camera:
     """Square pixels, the middle of the picture."""
     width, height = size
     pinhole = (focal, focal, (width - 1) / 2.0, (height - 1) / 2.0)
-    if k1 == 0.0:
+    if model == "pinhole" or (model == "brown4" and k1 == 0.0):
         return Camera("pinhole", width, height, pinhole)
-    return Camera("brown4", width, height, (*pinhole, k1, 0.0, 0.0, 0.0))
+    return Camera(model, width, height, (*pinhole, k1, 0.0, 0.0, 0.0))
 
 
 def _of_segment(keys: list[Key], segment: int) -> list[Key]:
@@ -196,7 +196,7 @@ def _run(
     if fit is None:
         return None
     size, factor = (camera.width, camera.height), longest.factor
-    fitted = _camera(size, fit.focal / factor, fit.camera.params[4])
+    fitted = _camera(size, fit.focal / factor, fit.camera.model, fit.camera.params[4])
     return _Round(fit, placed, placed / tracked, fitted, fit.deviation / factor)
 
 
