@@ -10,7 +10,7 @@ import typer
 from cv3d.cli.common import RequireOption, Run
 from cv3d.cli.quantities import parse_length
 from cv3d.errors import UsageError
-from cv3d.formats.meshes.up import Up
+from cv3d.formats.up_axis import Up
 
 if TYPE_CHECKING:
     from cv3d.evaluation.surface import SurfaceView

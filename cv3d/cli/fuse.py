@@ -10,7 +10,7 @@ import typer
 from cv3d.cli.common import OutputOption, Run
 from cv3d.cli.quantities import parse_length, parse_memory
 from cv3d.errors import Cv3dError, UsageError
-from cv3d.formats.meshes.up import Up
+from cv3d.formats.up_axis import Up
 
 if TYPE_CHECKING:
     from cv3d.fusion.job import FuseOptions

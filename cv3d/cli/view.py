@@ -9,7 +9,7 @@ import typer
 
 from cv3d.cli.common import Run
 from cv3d.errors import OutputError, UsageError
-from cv3d.formats.meshes.up import Up
+from cv3d.formats.up_axis import Up
 
 
 def view(

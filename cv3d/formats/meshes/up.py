@@ -1,22 +1,13 @@
-"""Which axis of the world is up, and the turn into formats that prescribe it."""
+"""The turn into formats that prescribe which axis is up."""
 
 from __future__ import annotations
-
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cv3d.formats.up_axis import Up
 
-class Up(StrEnum):
-    """The direction of cv3d's world that shall be up in formats whose y axis is: glTF and USD."""
-
-    MINUS_Y = "-y"
-    """As in a camera's axes, whose y points down: right for worlds that are the first camera's frame."""
-    PLUS_Z = "z"
-    """As in surveys, robotics and most recordings with a motion-capture system."""
-    PLUS_Y = "y"
-    """As in those formats themselves."""
+__all__ = ["Up", "up_of_cameras", "y_up_from_world"]
 
 
 _ROTATIONS: dict[Up, tuple[tuple[int, ...], ...]] = {
