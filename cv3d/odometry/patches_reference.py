@@ -26,9 +26,9 @@ from cv3d.odometry.patches import (
     RADIUS,
     SIDE,
     STORED,
-    STRAIGHT,
     UNKNOWN,
 )
+from cv3d.odometry.structure_tensor import STRAIGHT
 
 
 def take_reference(levels: Sequence[Tensor], table: Tensor, pixels: Tensor, rows: Tensor) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cv3d.errors import InputError
 from cv3d.geometry.cameras import Camera
 from cv3d.odometry.curve_search import search_kernel
-from cv3d.odometry.patches import MODEL_VARIANCE, STORED, Levels, align_kernel, take_kernel
+from cv3d.odometry.patches import MODEL_VARIANCE, STORED, Levels
+from cv3d.odometry.patches_kernel import align_kernel, take_kernel
 from cv3d.odometry.rays import RayTable
 
 Floats = NDArray[np.float64]

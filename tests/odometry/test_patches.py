@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cv3d.compute import Compute
 from cv3d.odometry.aligners import Aligner, FusedAligner, TorchAligner, aligner_for
-from cv3d.odometry.patches import LEVELS, MODEL_VARIANCE, RADIUS, STORED, UNKNOWN, build_levels, take_kernel
+from cv3d.odometry.patches import LEVELS, MODEL_VARIANCE, RADIUS, STORED, UNKNOWN, build_levels
+from cv3d.odometry.patches_kernel import take_kernel
 from cv3d.odometry.patches_reference import take_reference
 
 from .simulated import Texture, rotation, rounded

@@ -1,0 +1,50 @@
+"""Inverses of structure tensors of which a part is noise, by fused kernels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cv3d.geometry.fused import fused
+
+STRAIGHT = 1e-6
+"""Least eigenvalue that is told from noise, over the largest: of a straight edge it is 0."""
+
+
+@fused
+def step_inverse(xx: np.float32, xy: np.float32, yy: np.float32, noise: float) -> tuple[float, float, float]:
+    """Inverse of a structure tensor, for steps: less and less of it along a direction whose gradients may be noise.
+
+    An eigenvalue e becomes (e - noise) / e^2, or 0: along an edge, where nothing tells a place, it stays.
+    """
+    low, high = _eigenvalues(xx, xy, yy)
+    by_low = (low - noise) / (low * low) if low > noise else 0.0
+    by_high = (high - noise) / (high * high) if high > noise else 0.0
+    return _with_eigenvalues(xx, xy, yy, low, high, by_low, by_high)
+
+
+@fused
+def spread_inverse(xx: np.float32, xy: np.float32, yy: np.float32, noise: float) -> tuple[float, float, float]:
+    """Inverse of a structure tensor, for the covariance: of what of it is not noise."""
+    low, high = _eigenvalues(xx, xy, yy)
+    by_low, by_high = 1.0 / max(low - noise, STRAIGHT * high), 1.0 / max(high - noise, STRAIGHT * high)
+    return _with_eigenvalues(xx, xy, yy, low, high, by_low, by_high)
+
+
+@fused
+def _eigenvalues(xx: np.float32, xy: np.float32, yy: np.float32) -> tuple[float, float]:
+    """Of a symmetric matrix, the smaller first, and never the same."""
+    middle = 0.5 * (xx + yy)
+    half = math.sqrt(0.25 * (xx - yy) ** 2 + xy * xy) + 1e-6 * middle + 1e-9
+    return middle - half, middle + half
+
+
+@fused
+def _with_eigenvalues(
+    xx: np.float32, xy: np.float32, yy: np.float32, low: float, high: float, new_low: float, new_high: float
+) -> tuple[float, float, float]:
+    """A symmetric matrix with other eigenvalues: a function of one is linear in it."""
+    slope = (new_high - new_low) / (high - low)
+    level = new_high - slope * high
+    return level + slope * xx, slope * xy, level + slope * yy
