@@ -179,7 +179,7 @@ def _eigenvalues(tensors: Tensor) -> tuple[Tensor, Tensor]:
     """Of symmetric (n, 2, 2), the smaller first, and never the same."""
     middle = 0.5 * (tensors[:, 0, 0] + tensors[:, 1, 1])
     half = (0.25 * (tensors[:, 0, 0] - tensors[:, 1, 1]).square() + tensors[:, 0, 1].square()).sqrt()
-    half = half + 1e-6 * middle + 1e-9
+    half = half + 3e-7 * middle + 1e-9
     return middle - half, middle + half
 
 

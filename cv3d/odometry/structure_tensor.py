@@ -28,15 +28,17 @@ def step_inverse(xx: np.float32, xy: np.float32, yy: np.float32, noise: float) -
 def spread_inverse(xx: np.float32, xy: np.float32, yy: np.float32, noise: float) -> tuple[float, float, float]:
     """Inverse of a structure tensor, for the covariance: of what of it is not noise."""
     low, high = _eigenvalues(xx, xy, yy)
-    by_low, by_high = 1.0 / max(low - noise, STRAIGHT * high), 1.0 / max(high - noise, STRAIGHT * high)
+    least = STRAIGHT * high + 1e-9
+    by_low, by_high = 1.0 / max(low - noise, least), 1.0 / max(high - noise, least)
     return _with_eigenvalues(xx, xy, yy, low, high, by_low, by_high)
 
 
 @fused
 def _eigenvalues(xx: np.float32, xy: np.float32, yy: np.float32) -> tuple[float, float]:
-    """Of a symmetric matrix, the smaller first, and never the same."""
-    middle = 0.5 * (xx + yy)
-    half = math.sqrt(0.25 * (xx - yy) ** 2 + xy * xy) + 1e-6 * middle + 1e-9
+    """Of a symmetric matrix, the smaller first, never the same. In float64: they may be a million times apart."""
+    a, b, c = float(xx), float(xy), float(yy)
+    middle = 0.5 * (a + c)
+    half = math.sqrt(0.25 * (a - c) ** 2 + b * b) + 1e-12 * middle + 1e-12
     return middle - half, middle + half
 
 
