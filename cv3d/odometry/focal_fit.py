@@ -43,6 +43,8 @@ _SURE = 5.0
 """Deviations by which a radial term has to differ from 0."""
 _UNMODELLED = 0.012
 """What a rolling shutter and the terms of a lens that are left out do to a focal length, over it."""
+_VAGUE = 0.1
+"""Relative deviation of a half of the key frames from which on it says nothing of the other."""
 _NARROW, _WIDE = "brown4", "kannala_brandt4"
 """Models whose radial term is set free; the second is tried where the first shows a strongly bent picture."""
 _WIDENED = (1.0, 0.7)
@@ -186,8 +188,12 @@ def _deviation(found: BundleResult, parameter: int) -> float:
     """Of one parameter of the camera; infinite where the pictures do not tell."""
     centres = np.stack([inverse(pose)[:3, 3] for pose in found.poses])
     farthest = int(np.linalg.norm(centres - centres[0], axis=1).argmax())
+    # Residuals are smaller than errors by as many as there are unknowns: a point seen twice fits nearly always.
+    measured = 2 * int(found.used.sum())
+    left_over = measured - 3 * len(found.points) - 6 * len(found.poses)
+    variance = max(found.noise, 1e-3) ** 2 * measured / max(left_over, 1)
     try:
-        covariance = bundle_covariance(found, (0, farthest), max(found.noise, 1e-3) ** 2)
+        covariance = bundle_covariance(found, (0, farthest), variance)
     except (EstimationError, InputError):
         return math.inf
     return math.sqrt(float(covariance.intrinsics[0][parameter, parameter]))
@@ -213,8 +219,11 @@ def _disagreement(found: BundleResult) -> float:
         if part is None:
             return 1.0
         adjusted = _adjusted(part, ())
-        focals.append(adjusted.cameras[0].params[0])
-        variances.append(_deviation(adjusted, 0) ** 2)
+        focal, deviation = adjusted.cameras[0].params[0], _deviation(adjusted, 0)
+        if deviation > _VAGUE * focal:
+            return 1.0
+        focals.append(focal)
+        variances.append(deviation**2)
     return max(1.0, abs(focals[1] - focals[0]) / math.sqrt(sum(variances)))
 
 
