@@ -110,8 +110,9 @@ def odometry(
                 progress.advance(_STAGE)
                 if on_frame is not None:
                     on_frame(result, frame.gray)
+            estimator.finish()
         except KeyboardInterrupt:
-            if calibrated is None or estimator is None:
+            if calibrated is None or estimator is None or not estimator.records:
                 raise
             interrupted = True
         problems = list(frames.problems)
@@ -196,10 +197,8 @@ def _result(
         raise InputError(f"{sequence.name}: has no frame")
     if interrupted:
         estimator.close()
-    else:
-        estimator.finish()
-        if not calibrated.is_estimated and (sentence := check_intrinsics(estimator)):
-            _warn(warnings, progress, [sentence])
+    elif not calibrated.is_estimated and (sentence := check_intrinsics(estimator)):
+        _warn(warnings, progress, [sentence])
     _warn(warnings, progress, estimator.warnings)
     _warn(warnings, progress, odd_stamps([record.time for record in estimator.records]))
     key_frames, sparse = final_map(estimator.keys, estimator.points, estimator.factor)

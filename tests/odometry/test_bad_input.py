@@ -358,23 +358,40 @@ def test_ctrl_c_before_the_first_frame(sample: Clip, tmp_path: Path, monkeypatch
         odometry(sample.write(tmp_path / "clip"))
 
 
-def test_ctrl_c_within_a_frame(sample: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [1, 13])
+def test_ctrl_c_within_a_frame(sample: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """It comes wherever it will: here while a picture is looked at, before anything is known of it."""
     looked = 0
 
     def look_at(levels: tuple[NDArray[np.uint8], ...]) -> Look:
         nonlocal looked
         looked += 1
-        if looked == 13:
+        if looked == number:
             raise KeyboardInterrupt
         return whole(levels)
 
     whole = estimator.look_at
     monkeypatch.setattr(estimator, "look_at", look_at)
+    folder = sample.write(tmp_path / "clip")
+    if number == 1:
+        with pytest.raises(KeyboardInterrupt):
+            odometry(folder)
+        return
+    result = odometry(folder)
+    assert result.interrupted
+    assert len(result.frames) == number - 1
+    assert all_tracked_in_one(result)
+
+
+def test_ctrl_c_in_the_final_adjustment(sample: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def adjust_all(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(estimator, "adjust_all", adjust_all)
     result = odometry(sample.write(tmp_path / "clip"))
     assert result.interrupted
-    assert len(result.frames) == 12
     assert all_tracked_in_one(result)
+    assert worst_cm(result, sample) < 1.0
 
 
 def fail_after(count: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
