@@ -94,7 +94,8 @@ def gather(keys: Sequence[Key], held: Sequence[bool], points: PointTable, camera
             depth=depth[used] if (depth[used] > 0.0).any() else None,
             depth_sigma=depth_sigma[used] if (depth[used] > 0.0).any() else 1.0,
         ),
-        held_poses=np.asarray(held, np.bool_),
+        # A key frame that shares no point with the others stays where it is.
+        held_poses=np.asarray(held, np.bool_) | (np.bincount(view[used], minlength=len(keys)) == 0),
     )
     numbers = np.array([key.number for key in keys])
     entries = np.stack([numbers[view[used]], rows[used]], axis=1)
