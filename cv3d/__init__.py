@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cv3d.calibration.rig.api import calibrate_rig as calibrate_rig
     from cv3d.calibration.rig.result import RigCalibration as RigCalibration
     from cv3d.calibration.sheets.sheet import board as board
+    from cv3d.evaluation.surface import evaluate_surface as evaluate_surface
     from cv3d.evaluation.trajectory.evaluating import evaluate_trajectory as evaluate_trajectory
     from cv3d.features.matching import MatchOptions as MatchOptions
     from cv3d.features.matching import PairMatch as PairMatch
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
     from cv3d.features.tracks import TrackResult as TrackResult
     from cv3d.features.tracks import track as track
     from cv3d.formats.converting import convert as convert
+    from cv3d.formats.meshes import read_mesh as read_mesh
+    from cv3d.formats.meshes import write_mesh as write_mesh
     from cv3d.formats.reading import read_camera as read_camera
     from cv3d.formats.reading import read_cameras as read_cameras
     from cv3d.formats.trajectories import read_trajectory as read_trajectory
     from cv3d.formats.trajectories import write_trajectory as write_trajectory
+    from cv3d.fusion import VoxelGrid as VoxelGrid
+    from cv3d.fusion.fusing import fuse as fuse
     from cv3d.geometry.cameras.camera import Camera as Camera
     from cv3d.geometry.cameras.rig import Rig as Rig
+    from cv3d.geometry.mesh import Mesh as Mesh
     from cv3d.geometry.trajectory import Trajectory as Trajectory
     from cv3d.media.undistorting import rectify_pair as rectify_pair
     from cv3d.media.undistorting import undistort as undistort
@@ -44,6 +50,7 @@ _PUBLIC = {
     "Calibration": "cv3d.calibration",
     "Camera": "cv3d.geometry.cameras.camera",
     "MatchOptions": "cv3d.features.matching",
+    "Mesh": "cv3d.geometry.mesh",
     "Odometry": "cv3d.odometry.estimator",
     "OdometryResult": "cv3d.odometry.results",
     "PairMatch": "cv3d.features.matching",
@@ -52,21 +59,26 @@ _PUBLIC = {
     "SetMatch": "cv3d.features.matching",
     "TrackResult": "cv3d.features.tracks",
     "Trajectory": "cv3d.geometry.trajectory",
+    "VoxelGrid": "cv3d.fusion",
     "board": "cv3d.calibration.sheets.sheet",
     "calibrate": "cv3d.calibration",
     "calibrate_rig": "cv3d.calibration.rig.api",
     "convert": "cv3d.formats.converting",
     "diff": "cv3d.calibration.diff",
+    "evaluate_surface": "cv3d.evaluation.surface",
     "evaluate_trajectory": "cv3d.evaluation.trajectory.evaluating",
     "extract": "cv3d.features.matching",
+    "fuse": "cv3d.fusion.fusing",
     "match": "cv3d.features.matching",
     "match_set": "cv3d.features.matching",
     "read_camera": "cv3d.formats.reading",
     "read_cameras": "cv3d.formats.reading",
+    "read_mesh": "cv3d.formats.meshes",
     "read_trajectory": "cv3d.formats.trajectories",
     "rectify_pair": "cv3d.media.undistorting",
     "track": "cv3d.features.tracks",
     "undistort": "cv3d.media.undistorting",
+    "write_mesh": "cv3d.formats.meshes",
     "write_trajectory": "cv3d.formats.trajectories",
 }
 
@@ -74,6 +86,7 @@ __all__ = [
     "Calibration",
     "Camera",
     "MatchOptions",
+    "Mesh",
     "Odometry",
     "OdometryResult",
     "PairMatch",
@@ -82,23 +95,28 @@ __all__ = [
     "SetMatch",
     "TrackResult",
     "Trajectory",
+    "VoxelGrid",
     "__version__",
     "board",
     "calibrate",
     "calibrate_rig",
     "convert",
     "diff",
+    "evaluate_surface",
     "evaluate_trajectory",
     "extract",
+    "fuse",
     "match",
     "match_set",
     "odometry",
     "read_camera",
     "read_cameras",
+    "read_mesh",
     "read_trajectory",
     "rectify_pair",
     "track",
     "undistort",
+    "write_mesh",
     "write_trajectory",
 ]
 

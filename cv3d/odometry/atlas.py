@@ -28,12 +28,17 @@ _NEAR_ANGLE = 0.7
 _LEAST_SHARED = 10
 """Fewest shared points of an older key frame that holds the window."""
 _RECYCLE_AT = 1000
+_SEEN_ENOUGH = 2
+"""Key frames that are enough for a point."""
+_REDUNDANT = 0.9
+"""Share of a key frame's points that others see often enough, from which on it can be spared."""
 
 
 class Atlas:
     """Key frames and points of all segments."""
 
-    def __init__(self, camera: Camera, aligner: Aligner | None = None) -> None:
+    def __init__(self, camera: Camera, max_local: int, aligner: Aligner | None = None) -> None:
+        self._max_local = max_local
         self.camera = camera
         self.points = PointTable(aligner=aligner)
         self.keys: list[Key] = []
@@ -65,6 +70,9 @@ class Atlas:
             self.keys[number].cam_from_world = cam_from_world
         alive = self.points.kind[done.job.rows] == MAPPED
         self.points.xyz[done.job.rows[alive]] = done.points[alive]
+        for key in self.keys:
+            if key.follows is not None and key.from_followed is not None:
+                key.cam_from_world = key.from_followed @ self.keys[key.follows].cam_from_world
         self.drop(done.job.entries[done.outliers])
 
     def drop(self, entries: NDArray[np.int64]) -> None:
@@ -87,6 +95,44 @@ class Atlas:
                 key.keep(alive)
         self.points.recycle()
 
+    def retire(self, window: int, most: int) -> None:
+        """Take key frames out of the map that see nothing which others do not see as well, and those beyond a number.
+
+        Frames hang on them still, and they move along with a neighbour (the rule is that of Mur-Artal et al.,
+        "ORB-SLAM: a versatile and accurate monocular SLAM system", 2015).
+
+        Args:
+            window: latest key frames, which all stay.
+            most: key frames of a segment that stay at most.
+        """
+        own = [key for key in self.segment(self.keys[-1].segment) if key.follows is None]
+        seen = self._seen_by([self.keys[-1]])
+        for key in own[1:-window]:
+            rows = key.rows[self.points.kind[key.rows] == MAPPED]
+            if seen[rows].any() and self._spared(rows) >= _REDUNDANT:
+                self._retire(key, own)
+        kept = [key for key in own if key.follows is None]
+        if len(kept) > max(most, window + 1):
+            # One a time is enough, as they come one at a time: the one that is missed least, the oldest of equals.
+            spared = [self._spared(key.rows[self.points.kind[key.rows] == MAPPED]) for key in kept[1:-window]]
+            self._retire(kept[1 + int(np.argmax(spared))], kept)
+
+    def _spared(self, rows: Rows) -> float:
+        """Share of points that other key frames see often enough; 1 without any."""
+        return float((self.points.views[rows] > _SEEN_ENOUGH).mean()) if len(rows) else 1.0
+
+    def _retire(self, key: Key, own: list[Key]) -> None:
+        at = key.world_from_cam[:3, 3]
+        others = [other for other in own if other.follows is None and other is not key]
+        away = [float(np.linalg.norm(other.world_from_cam[:3, 3] - at)) for other in others]
+        nearest = others[int(np.argmin(away))]
+        self.points.views[key.rows] -= 1
+        self.points.free(key.rows[self.points.views[key.rows] < 1])
+        key.keep(np.zeros(len(key.rows), np.bool_))
+        for follower in [key, *(other for other in self.keys if other.follows == key.number)]:
+            follower.follows = nearest.number
+            follower.from_followed = follower.cam_from_world @ inverse(nearest.cam_from_world)
+
     def local_rows(self, extra: Sequence[int] = ()) -> Rows:
         """Mapped points that may be seen next: of the last key frame, and of those that see or stand where it does."""
         last = self.keys[-1]
@@ -98,7 +144,12 @@ class Atlas:
         chosen += own[-4:] + [self.keys[number] for number in extra if self.keys[number].segment == last.segment]
         chosen += self._nearby(own, last)
         rows = np.unique(np.concatenate([key.rows for key in chosen]))
-        return rows[self.points.kind[rows] == MAPPED]
+        rows = rows[self.points.kind[rows] == MAPPED]
+        if len(rows) > self._max_local:
+            # Those seen lately, and of the others those seen most often.
+            order = np.lexsort((-self.points.views[rows], -self.points.last_frame[rows]))
+            rows = np.sort(rows[order[: self._max_local]])
+        return rows
 
     def nearest(self, cam_from_world: Floats, segment: int) -> Key:
         """The key frame of a segment that stands nearest to a place."""
@@ -134,6 +185,9 @@ class Atlas:
         for number, pose in zip(numbers, world_from_cam, strict=True):
             self.keys[number].cam_from_world = inverse(pose)
             self.keys[number].depth = self.keys[number].depth * scales[place[number]]
+        for key in self.keys:
+            if key.follows is not None:
+                key.from_followed = key.cam_from_world @ inverse(self.keys[key.follows].cam_from_world)
         for record in self.records:
             if record.key >= 0 and place[record.key] >= 0 and record.cam_from_key is not None:
                 record.cam_from_key = record.cam_from_key.copy()

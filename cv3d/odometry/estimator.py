@@ -25,7 +25,7 @@ from cv3d.odometry.keys import Key, inverse
 from cv3d.odometry.looks import Look, look_at
 from cv3d.odometry.mono_start import MonoStart
 from cv3d.odometry.options import OdometryOptions
-from cv3d.odometry.patches import build_levels
+from cv3d.odometry.patches import Levels, build_levels
 from cv3d.odometry.places import ClosedLoops, LoopConstraint, LoopGate, Meeting, close_loops, join
 from cv3d.odometry.points import CANDIDATE, MAPPED, PointTable
 from cv3d.odometry.ranging import Ranges, Ranging
@@ -33,7 +33,7 @@ from cv3d.odometry.rays import RayTable
 from cv3d.odometry.recognition import Recognised, Recognizer, view_of
 from cv3d.odometry.records import Record
 from cv3d.odometry.results import FrameResult, Loop, Sensor, State
-from cv3d.odometry.searching import Levels
+from cv3d.odometry.searching import project
 from cv3d.odometry.tracking import Before, Tracked, Tracker
 from cv3d.odometry.window import Adjusted, adjust
 
@@ -48,11 +48,15 @@ _STEP_RATIO = 4.0
 """Most that a step in time may be longer than the last for the motion to be carried on."""
 _DESCRIBED_GAP = 10
 """Fewest frames between key frames that are described."""
+_PLENTY = 0.6
+"""Share of the points asked for that are enough to leave known places to the map."""
+_CONSTRAINTS = 100
+"""Loops, the latest, that a correction takes into account."""
 _CLOSING_LAG = 20
 """Frames that the correction of loops has before it is waited for."""
 _ADJUSTING_LAG = 3
 """Frames that the adjustment of a window has before it is waited for."""
-_AGREES = 0.015
+_AGREES = 0.03
 """Shift over the distance of what is seen, and turn in radians, up to which a loop tells nothing new."""
 _VIEWS_KEPT = 4
 """Latest key frames whose pictures are kept, for a frame that is hard to place."""
@@ -104,7 +108,7 @@ class Odometry:
         self._rays = RayTable(self.camera)
         self._distance = self.options.min_distance * max(self.camera.width, self.camera.height) / 640.0
         policy = compute or Compute.choose("cpu")
-        self.atlas = Atlas(self.camera, aligner_for(policy))
+        self.atlas = Atlas(self.camera, self.options.max_local, aligner_for(policy))
         self._ranging = Ranging(self.camera, right_camera, right_from_left, depth_camera, color_from_depth)
         self.loops: list[Loop] = []
         self.warnings: list[str] = []
@@ -406,6 +410,7 @@ class Odometry:
                 self._cam_from_world = hanging @ self.keys[-1].cam_from_world
             self._make_key(now, self._cam_from_world, seen.and_then(candidates))
             self.keys[-1].from_last = hanging
+            self.atlas.retire(self.options.window, self.options.max_keys)
             self.atlas.recycle()
             self._local = self.atlas.local_rows(self._extra)
             self._adjust_beside(now.frame.index)
@@ -580,7 +585,8 @@ class Odometry:
         points.views[seen.rows] += 1
         waiting = (points.kind[seen.rows] == CANDIDATE) & (key.depth > 0.0)
         self._map_by_depth(key, seen.rows[waiting], seen.pixels[waiting], key.depth[waiting])
-        corners = find_corners(now.levels, seen.pixels, self.options.max_points - len(seen), self._distance)
+        taken = np.concatenate([seen.pixels, self._mapped_places(cam_from_world, len(seen))])
+        corners = find_corners(now.levels, taken, self.options.max_points - len(seen), self._distance)
         begun = points.begin(corners, now.levels, self._rays, key.number, now.frame.index, self._segment)
         depth, sigma = now.ranges.at(corners, np.zeros(len(corners)))
         key.see(begun, corners, Found.begun(begun, corners).covariance, depth, sigma)
@@ -600,6 +606,14 @@ class Odometry:
             at = np.rint(corners).astype(np.int64)
             points.color[begun] = now.levels[0][at[:, 1], at[:, 0], None]
         self._views = [*self._views[-(_VIEWS_KEPT - 1) :], (key.number, now.levels[0], now.ranges.picture)]
+
+    def _mapped_places(self, cam_from_world: Floats, seen: int) -> Pixels:
+        """Where the map has points that were not looked for, there being enough others: no new ones are needed."""
+        if seen < _PLENTY * self.options.max_points:
+            return np.zeros((0, 2), np.float32)
+        local = self._local[self.points.kind[self._local] == MAPPED]
+        pixels, visible = project(self.camera, cam_from_world, self.points.xyz[local])
+        return pixels[visible].astype(np.float32)
 
     def _map_by_depth(self, key: Key, rows: Rows, pixels: Pixels, depth: Floats) -> None:
         rays = self._rays.rays(pixels)
@@ -692,6 +706,7 @@ class Odometry:
                 continue
             self._constraints.append(meeting.constraint(place.number, other.number))
             self.loops.append(Loop(other.frame, place.frame, meeting.inliers, joined_segments=False))
+            del self._constraints[:-_CONSTRAINTS]
             if self._says_more(meeting):
                 self._close(other.segment)
             self._extra = self.atlas.neighbours(place.number)

@@ -20,6 +20,7 @@ _LARGEST = 400_000
 
 def adjust_all(keys: Sequence[Key], points: PointTable, camera: Camera) -> Adjusted | None:
     """All key frames of one segment at once, the first of them held; None where that is too much, or nothing moves."""
+    keys = [key for key in keys if key.follows is None]
     if len(keys) < 2 or sum(len(key.rows) for key in keys) > _LARGEST:
         return None
     job = gather(keys, [i == 0 for i in range(len(keys))], points, camera)
@@ -43,6 +44,8 @@ def final_map(keys: Sequence[Key], points: PointTable, factor: float) -> tuple[t
     place[rows] = np.arange(len(rows))
     frames = []
     for key in keys:
+        if key.follows is not None:
+            continue
         kept = place[key.rows] >= 0
         frames.append(
             KeyFrame(

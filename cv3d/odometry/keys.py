@@ -35,6 +35,10 @@ class Key:
     """(n,) measured depth, 0: none."""
     depth_sigma: Floats
     """(n,)"""
+    follows: int | None = None
+    """The key frame that it moves along with, once the map needs it no more; None while it is part of the map."""
+    from_followed: Floats | None = None
+    """(4, 4) from that one."""
     from_last: Floats | None = None
     """(4, 4) from the key frame before it, as it was tracked; None where it was not tracked from one."""
 

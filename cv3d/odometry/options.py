@@ -33,6 +33,8 @@ class OdometryOptions:
     """Key frames that are adjusted together."""
     held: int = 6
     """Older key frames that see the same points and hold the window in place."""
+    max_keys: int = 200
+    """Key frames of a segment that the map is made of at most: what bounds memory in an endless recording."""
     relocalize_s: float = 1.5
     """How long a lost place is looked for before a new segment begins, seconds."""
     max_pending: int = 300
