@@ -137,7 +137,13 @@ def _problem(keys: Sequence[Key], points: PointTable, camera: Camera) -> BundleP
     job = gather(seen, [i == 0 for i in range(len(keys))], points, camera)
     if job is None or len(job.problem.observations) < _FEWEST_OBSERVATIONS:
         return None
-    return job.problem
+    return _held(job.problem)
+
+
+def _held(problem: BundleProblem) -> BundleProblem:
+    """The same with its first pose held, and those from which nothing is seen."""
+    seen = np.bincount(problem.observations.view, minlength=len(problem.poses))
+    return replace(problem, held_poses=(seen == 0) | (np.arange(len(seen)) == 0))
 
 
 def _undistorted(problem: BundleProblem) -> BundleProblem:
@@ -238,11 +244,12 @@ def _part(problem: BundleProblem, first: int, last: int) -> BundleProblem | None
     observations = Observations(
         seen.pixels[kept], seen.view[kept] - first, index.astype(np.intp), covariance=seen.covariance[kept]
     )
-    return replace(
+    part = replace(
         problem,
         poses=problem.poses[first:last],
         points=problem.points[points],
         views=Views.one_per_pose(last - first),
         observations=observations,
-        held_poses=np.arange(last - first) == 0,
+        held_poses=None,
     )
+    return _held(part)
