@@ -193,7 +193,8 @@ def _ordinary(camera: Camera) -> tuple[float, ...]:
 def _deviation(found: BundleResult, parameter: int) -> float:
     """Of one parameter of the camera; infinite where the pictures do not tell."""
     centres = np.stack([inverse(pose)[:3, 3] for pose in found.poses])
-    farthest = int(np.linalg.norm(centres - centres[0], axis=1).argmax())
+    is_seen = np.bincount(found.problem.observations.view, minlength=len(centres)) > 0
+    farthest = int(np.where(is_seen, np.linalg.norm(centres - centres[0], axis=1), -1.0).argmax())
     # Residuals are smaller than errors by as many as there are unknowns: a point seen twice fits nearly always.
     measured = 2 * int(found.used.sum())
     left_over = measured - 3 * len(found.points) - 6 * len(found.poses)
