@@ -208,7 +208,8 @@ class Odometry:
         if (width, height) != self._source_size:
             self._tell(f"pictures of {width}x{height} come where {self._expected} are calibrated; they are resized")
         if (width, height) != (self.camera.width, self.camera.height):
-            gray = cv2.resize(gray, (self.camera.width, self.camera.height), interpolation=cv2.INTER_AREA)
+            size = self.camera.width, self.camera.height
+            gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
         levels = build_levels(gray)
         return Now(frame, levels, look_at(levels), self._ranging.of(frame, levels))
 

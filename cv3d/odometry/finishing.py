@@ -69,4 +69,5 @@ def colors_at(read_color: Callable[[], NDArray[np.uint8]], pixels: NDArray[np.fl
     except PictureError:
         return None
     at = np.rint(pixels).astype(np.int64)
-    return color[at[:, 1].clip(0, color.shape[0] - 1), at[:, 0].clip(0, color.shape[1] - 1)]
+    chosen: NDArray[np.uint8] = color[at[:, 1].clip(0, color.shape[0] - 1), at[:, 0].clip(0, color.shape[1] - 1)]
+    return chosen

@@ -51,7 +51,7 @@ class MonoStart:
         """What the anchor sees, in the order of rows."""
         self._alive: Found = Found.nothing()
         self._flow = np.zeros(2, np.float32)
-        self._attempted: Pixels | None = None
+        self._attempted: Found | None = None
 
     def set_anchor(self, levels: Levels, found: Found, host: int, frame: int, segment: int) -> Found:
         """Make a frame the one that a later one will be related to.
@@ -110,11 +110,15 @@ class MonoStart:
     def attempt(self, seed: int) -> FirstMap | None:
         """A first map of the anchor and the latest frame; None where nothing has moved since the last attempt."""
         at = self._at_anchor()
-        since = at if self._attempted is None else self._attempted[np.searchsorted(self._rows, self._alive.rows)]
+        since = (
+            at
+            if self._attempted is None
+            else self._attempted.pixels[np.searchsorted(self._attempted.rows, self._alive.rows)]
+        )
         moved = np.median(np.linalg.norm(self._alive.pixels - since, axis=1)) if len(at) else 0.0
         if moved < _MOVED * self._rays.camera.width:
             return None
-        self._attempted, self._rows = self._alive.pixels, self._alive.rows
+        self._attempted = self._alive
         return first_map(at, self._alive.pixels, self._rays.camera, self._rays, seed)
 
     def is_still(self) -> bool:

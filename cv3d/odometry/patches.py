@@ -63,5 +63,5 @@ def build_levels(image: Image, levels: int = LEVELS) -> Levels:
             break
         height, width = (side // 2 for side in stack[-1].shape)
         even = stack[-1][: 2 * height, : 2 * width]
-        stack.append(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA))
+        stack.append(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
     return tuple(stack)

@@ -102,7 +102,7 @@ def align_kernel(
             scale = np.float32(1 << level)
             x, y, ncc = _descend(levels[level], x, y, scale, middle, known, mask, fields, window)
             if level == finest:
-                misfit = max(known[3] * (1.0 - ncc * ncc) / COUNT, LEAST_NOISE * LEAST_NOISE)
+                misfit = max(float(known[3]) * (1.0 - float(ncc) ** 2) / COUNT, LEAST_NOISE * LEAST_NOISE)
                 # Half of what the fit leaves over is the reference's noise, and half of that is in each derivative.
                 xx, xy, yy = spread_inverse(known[4], known[5], known[6], max(0.25 * COUNT * misfit, GRADIENT_NOISE))
                 grow = scale * scale * misfit * CORRELATED

@@ -48,7 +48,7 @@ def refine_pose(
     points: Floats,
     rays: Floats,
     moves: Floats,
-    covariance: Floats,
+    covariance: NDArray[np.floating],
     start: Floats,
     depth: Floats | None = None,
     depth_sigma: Floats | None = None,
@@ -207,7 +207,7 @@ def refine_kernel(  # noqa: PLR0912, PLR0915
 
 
 @fused
-def _move(cam_from_world: Floats, delta: Floats) -> None:
+def _move(cam_from_world: Floats, delta: NDArray[np.floating]) -> None:
     """Left-multiply a rigid transform by exp of a small motion [rho, phi], first-order in the translation."""
     angle = math.sqrt(delta[3] ** 2 + delta[4] ** 2 + delta[5] ** 2)
     if angle < 1e-12:

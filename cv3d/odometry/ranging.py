@@ -14,9 +14,8 @@ from cv3d.geometry.cameras import Camera
 from cv3d.geometry.fused import fused
 from cv3d.media.sequences.frame import SequenceFrame
 from cv3d.odometry.depths import read_depths
-from cv3d.odometry.patches import build_levels
+from cv3d.odometry.patches import Levels, build_levels
 from cv3d.odometry.rays import RayTable
-from cv3d.odometry.searching import Levels
 from cv3d.odometry.stereo import StereoDepths
 
 Floats = NDArray[np.float64]
@@ -129,7 +128,7 @@ class Ranging:
             right = frame.right_gray
             size = self._stereo.right.width, self._stereo.right.height
             if (right.shape[1], right.shape[0]) != size:
-                right = cv2.resize(right, size, interpolation=cv2.INTER_AREA)
+                right = np.asarray(cv2.resize(right, size, interpolation=cv2.INTER_AREA), np.uint8)
             return StereoRanges(self._stereo, levels, build_levels(right))
         if frame.depth is not None:
             depth = frame.depth if self._register is None else self._register(frame.depth)

@@ -49,4 +49,4 @@ def _with_eigenvalues(
     """A symmetric matrix with other eigenvalues: a function of one is linear in it."""
     slope = (new_high - new_low) / (high - low)
     level = new_high - slope * high
-    return level + slope * xx, slope * xy, level + slope * yy
+    return level + slope * float(xx), slope * float(xy), level + slope * float(yy)
