@@ -56,7 +56,7 @@ _CLOSING_LAG = 20
 """Frames that the correction of loops has before it is waited for."""
 _ADJUSTING_LAG = 3
 """Frames that the adjustment of a window has before it is waited for."""
-_AGREES = 0.03
+_AGREES = 0.05
 """Shift over the distance of what is seen, and turn in radians, up to which a loop tells nothing new."""
 _VIEWS_KEPT = 4
 """Latest key frames whose pictures are kept, for a frame that is hard to place."""
