@@ -120,6 +120,8 @@ class Odometry:
             is_metric=sensor is not Sensor.MONO,
             seed=self.options.seed,
         )
+        if self.options.loops:
+            self._places.warm_up()
         self._gate = LoopGate()
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="cv3d-window")
         self._adjusting: tuple[int, Future[Adjusted]] | None = None

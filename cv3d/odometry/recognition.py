@@ -29,7 +29,7 @@ from cv3d.odometry.rays import RayTable
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-_LAG = 12
+_LAG = 40
 """Frames after which what a key frame was recognised as is taken into account, so that runs are repeatable."""
 _APART = 30
 """Frames between a key frame and a place that count as having been there before."""
@@ -77,6 +77,10 @@ class Recognizer:
         self._frames: dict[int, int] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="cv3d-places")
         self._waiting: tuple[int, Future[Recognised]] | None = None
+
+    def warm_up(self) -> None:
+        """Load the network beside the first frames."""
+        self._pool.submit(self.describe, np.zeros((self._camera.height, self._camera.width), np.uint8))
 
     @property
     def is_busy(self) -> bool:

@@ -60,9 +60,9 @@ def test_a_model_that_the_format_knows_is_written_as_it_is(name: str, camera: Ca
         ("opencv", UCM, 1e-4),
         ("colmap", UCM, 1e-9),
         ("ros", DOUBLE_SPHERE, 0.05),
-        ("kalibr", BROWN5, 0.1),
+        pytest.param("kalibr", BROWN5, 0.1, marks=pytest.mark.slow),
         ("euroc", BROWN5, 0.6),
-        ("mrcal", equidistant(), 0.05),
+        pytest.param("mrcal", equidistant(), 0.05, marks=pytest.mark.slow),
         ("mrcal", OMNI, 0.01),
         ("mrcal", Camera("kannala_brandt4", 1280, 960, (400.0, 401.0, 642.0, 477.0, -0.02, 3e-3, -2e-3, 2e-4)), 0.05),
         ("basalt", Camera("division", 640, 480, (400.0, 400.0, 320.0, 240.0, -0.2)), 1e-9),
@@ -95,6 +95,7 @@ def only_perspective():  # noqa: ANN201 - a format of two models, made for one t
     return Narrow("narrow", "Narrow", "n.yaml", "ros_camera_info")
 
 
+@pytest.mark.slow
 def test_a_camera_beyond_every_model_of_the_format_is_refused_until_it_is_allowed() -> None:
     camera = Camera("brown12", 640, 480, (480.0, 480.0, 320.0, 240.0, 0.3, *([0.0] * 7), 0.5, 0.5, 0.5, 0.5))
     with pytest.raises(
@@ -108,6 +109,7 @@ def test_a_camera_beyond_every_model_of_the_format_is_refused_until_it_is_allowe
     assert differences(written, "kalibr", camera).max() <= 1.1 * allowed
 
 
+@pytest.mark.slow
 def test_the_middle_of_the_image_is_easier_to_fit() -> None:
     whole = write_camera(OMNI, FORMATS["ros"], allow_error_px=10.0)
     middle = write_camera(OMNI, FORMATS["ros"], within=0.7)

@@ -152,7 +152,7 @@ def test_all_black(sample: Clip, tmp_path: Path) -> None:
     assert all(frame.reason for frame in result.frames)
 
 
-@pytest.mark.parametrize("depth", [True, False])
+@pytest.mark.parametrize("depth", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_dropped_frames(sample: Clip, tmp_path: Path, depth: bool) -> None:
     kept = [i for i in range(len(sample)) if i not in (5, 11, 12, 18, 19, 20)]
     result = odometry(sample.taken(kept).write(tmp_path / "clip", depth=depth))
@@ -204,7 +204,7 @@ def test_pictures_of_other_proportions_from_the_middle_on(sample: Clip, tmp_path
 # -- wrong numbers
 
 
-@pytest.mark.parametrize("depth", [True, False])
+@pytest.mark.parametrize("depth", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_wrong_focal_length_is_told(sample: Clip, tmp_path: Path, depth: bool) -> None:
     wrong = sample.matrix * np.array([[1.3], [1.3], [1.0]]) * np.array([1.0, 1.0, 1.0 / 1.3])
     wrong[2] = 0.0, 0.0, 1.0
@@ -215,7 +215,7 @@ def test_wrong_focal_length_is_told(sample: Clip, tmp_path: Path, depth: bool) -
     assert told.warnings == list(result.warnings)
 
 
-@pytest.mark.parametrize("depth", [True, False])
+@pytest.mark.parametrize("depth", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_right_focal_length_is_not_complained_of(sample: Clip, tmp_path: Path, depth: bool) -> None:
     assert odometry(sample.write(tmp_path / "clip", depth=depth)).warnings == ()
 
@@ -330,7 +330,7 @@ def test_source_that_fails_at_once(sample: Clip, tmp_path: Path, monkeypatch: py
         odometry(sample.write(tmp_path / "clip"))
 
 
-@pytest.mark.parametrize("depth", [True, False])
+@pytest.mark.parametrize("depth", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_ctrl_c_from_the_terminal(sample: Clip, tmp_path: Path, depth: bool) -> None:
     seen: list[FrameResult] = []
     told = Told(interrupt_after=21)
