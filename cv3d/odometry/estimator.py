@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time as clock
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
-from cv3d.errors import EstimationError
+from cv3d.errors import EstimationError, InputError, UsageError
 from cv3d.geometry.cameras import Camera
 from cv3d.media.sequences.frame import SequenceFrame
 from cv3d.odometry.aligners import aligner_for
@@ -23,14 +25,14 @@ from cv3d.odometry.finishing import adjust_all, colors_at
 from cv3d.odometry.found import Found
 from cv3d.odometry.keys import Key, inverse
 from cv3d.odometry.looks import Look, look_at
+from cv3d.odometry.loop_closing import LoopCloser
 from cv3d.odometry.mono_start import MonoStart
 from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.patches import Levels, build_levels
-from cv3d.odometry.places import ClosedLoops, LoopConstraint, LoopGate, Meeting, close_loops, join
 from cv3d.odometry.points import CANDIDATE, MAPPED, PointTable
 from cv3d.odometry.ranging import Ranges, Ranging
 from cv3d.odometry.rays import RayTable
-from cv3d.odometry.recognition import Recognised, Recognizer, view_of
+from cv3d.odometry.recognition import Recognizer, view_of
 from cv3d.odometry.records import Record
 from cv3d.odometry.results import FrameResult, Loop, Sensor, State
 from cv3d.odometry.searching import project
@@ -46,18 +48,10 @@ _SAME_SHAPE = 0.01
 """Relative difference of the proportions of pictures that are of one camera."""
 _STEP_RATIO = 4.0
 """Most that a step in time may be longer than the last for the motion to be carried on."""
-_DESCRIBED_GAP = 10
-"""Fewest frames between key frames that are described."""
 _PLENTY = 0.6
 """Share of the points asked for that are enough to leave known places to the map."""
-_CONSTRAINTS = 100
-"""Loops, the latest, that a correction takes into account."""
-_CLOSING_LAG = 20
-"""Frames that the correction of loops has before it is waited for."""
 _ADJUSTING_LAG = 3
 """Frames that the adjustment of a window has before it is waited for."""
-_AGREES = 0.05
-"""Shift over the distance of what is seen, and turn in radians, up to which a loop tells nothing new."""
 _VIEWS_KEPT = 4
 """Latest key frames whose pictures are kept, for a frame that is hard to place."""
 
@@ -110,7 +104,6 @@ class Odometry:
         policy = compute or Compute.choose("cpu")
         self.atlas = Atlas(self.camera, self.options.max_local, aligner_for(policy))
         self._ranging = Ranging(self.camera, right_camera, right_from_left, depth_camera, color_from_depth)
-        self.loops: list[Loop] = []
         self.warnings: list[str] = []
         self._tracker = Tracker(self.atlas, self._rays, self.options)
         self._places = Recognizer(
@@ -122,20 +115,17 @@ class Odometry:
         )
         if self.options.loops:
             self._places.warm_up()
-        self._gate = LoopGate()
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="cv3d-window")
         self._adjusting: tuple[int, Future[Adjusted]] | None = None
         self._coloring: list[tuple[Rows, int, Future[NDArray[np.uint8] | None]]] = []
-        self._closing: tuple[int, int, Floats, Future[ClosedLoops]] | None = None
-        self._constraints: list[LoopConstraint] = []
-        self._meetings: list[Meeting] = []
+        self._closer = LoopCloser(
+            self.atlas, self._places, self._beside, self._map_moved, is_metric=sensor is not Sensor.MONO
+        )
         self._segment = 0
         self._last_time = math.nan
         self._last_step = math.nan
         self._last_look: Look | None = None
         self._views: list[tuple[int, NDArray[np.uint8], Depth | None]] = []
-        self._last_described = -_DESCRIBED_GAP
-        self._extra: list[int] = []
         self._lost_since: float | None = None
         self._begin_segment()
 
@@ -148,6 +138,11 @@ class Odometry:
     def points(self) -> PointTable:
         """All points."""
         return self.atlas.points
+
+    @property
+    def loops(self) -> list[Loop]:
+        """All loops that are believed."""
+        return self._closer.loops
 
     @property
     def records(self) -> list[Record]:
@@ -187,12 +182,21 @@ class Odometry:
         if not self._is_tracking and self._start.pending:
             self._place_still()
         self._settle(-1, is_due=True)
-        self._take_recognised(-1, is_last=True)
+        self._closer.take(-1, is_last=True)
+        self._recognise_end()
         self.close()
         for segment in sorted({key.segment for key in self.keys}):
-            done = adjust_all(self.atlas.segment(segment), self.points, self.camera)
-            if done is not None:
-                self.atlas.apply(done)
+            self._apply(partial(adjust_all, self.atlas.segment(segment), self.points, self.camera))
+            self.atlas.spread(segment)
+
+    def _recognise_end(self) -> None:
+        """Look for the last key frame among the others: many a path ends where it began."""
+        if not self.options.loops or not self._views or not self._is_tracking:
+            return
+        number, gray, depth = self._views[-1]
+        if number not in self._places.index:
+            self._closer.recognise(view_of(self.keys[number], gray, self.points, depth))
+            self._closer.take(-1, is_last=True)
 
     def close(self) -> None:
         """End what runs beside the tracking. Nothing can be tracked any more; results stay as they are."""
@@ -415,9 +419,10 @@ class Odometry:
             self.keys[-1].from_last = hanging
             self.atlas.retire(self.options.window, self.options.max_keys)
             self.atlas.recycle()
-            self._local = self.atlas.local_rows(self._extra)
+            self._local = self.atlas.local_rows(self._closer.extra)
             self._adjust_beside(now.frame.index)
-            self._recognise(now)
+            if self.options.loops and self._closer.is_due(now.frame.index):
+                self._closer.recognise(view_of(self.keys[-1], now.levels[0], self.points, now.ranges.picture))
         self._hang(record, is_key=is_key)
         return record
 
@@ -532,7 +537,7 @@ class Odometry:
         """Look for a lost frame where it was lost, and among the key frames; None once that has been given up."""
         lost_for = now.frame.time - (self._lost_since if self._lost_since is not None else now.frame.time)
         if not now.look.is_void:
-            self._local = self.atlas.local_rows(self._extra)
+            self._local = self.atlas.local_rows(self._closer.extra)
             tracked = self._attempt(now, self._cam_from_world, 3)
             if not tracked.is_good(self.options.min_inliers):
                 other = self._by_description(now) or self._elsewhere(now)
@@ -564,8 +569,8 @@ class Odometry:
         found = self._places.find(description, places)
         if found is None:
             return None
-        self._extra = self.atlas.neighbours(found.key)
-        self._local = np.unique(np.concatenate([self._local, *(self.keys[n].rows for n in self._extra)]))
+        self._closer.extra = self.atlas.neighbours(found.key)
+        self._local = np.unique(np.concatenate([self._local, *(self.keys[n].rows for n in self._closer.extra)]))
         self._local = self._local[self.points.kind[self._local] == MAPPED]
         return self._attempt(now, found.query_from_place @ self.keys[found.key].cam_from_world, 3)
 
@@ -638,7 +643,7 @@ class Odometry:
         """Adjust the latest key frames now."""
         job = self.atlas.window_job(self._segment, self.options.window, self.options.held)
         if job is not None:
-            self.atlas.apply(adjust(job, iterations))
+            self._apply(partial(adjust, job, iterations))
 
     def _adjust_beside(self, frame: int) -> None:
         """Adjust the latest key frames beside the tracking."""
@@ -649,15 +654,26 @@ class Odometry:
     def _settle(self, frame: int, *, is_due: bool = False) -> None:
         """Take over what was worked out beside the tracking, always at the same frame, so that runs are repeatable."""
         if self._adjusting is not None and (is_due or frame >= self._adjusting[0] + _ADJUSTING_LAG):
-            done = self._adjusting[1].result()
+            job = self._adjusting[1]
             self._adjusting = None
-            self.atlas.apply(done)
+            self._apply(job.result)
             self._follow_map()
         if is_due:
             self._take_colors()
         if frame >= 0:
-            self._take_closed(frame)
-            self._take_recognised(frame)
+            self._closer.take(frame)
+
+    def _apply(self, adjusted: Callable[[], Adjusted | None]) -> None:
+        """Take over an adjustment; one that cannot be solved leaves the map as it is, and is told."""
+        try:
+            done = adjusted()
+        except (InputError, EstimationError, UsageError) as error:
+            sentence = f"some key frames could not be adjusted: {error}"
+            if sentence not in self.warnings:
+                self.warnings.append(sentence)
+            return
+        if done is not None:
+            self.atlas.apply(done)
 
     def _take_colors(self) -> None:
         for rows, host, job in self._coloring:
@@ -675,132 +691,12 @@ class Odometry:
         if moved is not None:
             self._cam_from_world = moved
 
-    # -- loops
-
-    def _recognise(self, now: Now) -> None:
-        """Have the new key frame described and looked for, if it is time."""
-        if not self.options.loops or self._places.is_busy:
-            return
-        if now.frame.index < self._last_described + _DESCRIBED_GAP:
-            return
-        self._last_described = now.frame.index
-        key = self.keys[-1]
-        view = view_of(key, now.levels[0], self.points, now.ranges.picture)
-        self._places.submit(view, self.atlas.neighbours(key.number))
-
-    def _take_recognised(self, frame: int, *, is_last: bool = False) -> None:
-        done = self._places.take(frame, is_last=is_last)
-        if done is not None:
-            self._learn(done)
-
-    def _learn(self, done: Recognised) -> None:
-        """What a recognised key frame means for the path."""
-        query = self.keys[done.view.key]
-        meetings = [
-            Meeting.of(query.number, found, query.world_from_cam, self.keys[found.key].world_from_cam)
-            for found in done.found
-        ]
-        for meeting in self._gate.judge(meetings):
-            place = self.keys[meeting.place]
-            other = self.keys[meeting.query]
-            if place.segment != other.segment:
-                self._meetings.append(meeting)
-                self._join(place.segment, other.segment)
-                continue
-            self._constraints.append(meeting.constraint(place.number, other.number))
-            self.loops.append(Loop(other.frame, place.frame, meeting.inliers, joined_segments=False))
-            del self._constraints[:-_CONSTRAINTS]
-            if self._says_more(meeting):
-                self._close(other.segment)
-            self._extra = self.atlas.neighbours(place.number)
-
-    def _says_more(self, meeting: Meeting) -> bool:
-        """Whether the path as it is disagrees with a loop."""
-        place, query = self.keys[meeting.place], self.keys[meeting.query]
-        off = meeting.place_from_query @ inverse(place.cam_from_world @ query.world_from_cam)
-        scale = float(np.cbrt(np.linalg.det(off[:3, :3])))
-        turn = float(np.linalg.norm(cv2.Rodrigues(off[:3, :3] / scale)[0]))
-        shift = float(np.linalg.norm(off[:3, 3]))
-        return shift > _AGREES * meeting.depth or turn > _AGREES or abs(math.log(scale)) > 2.0 * _AGREES
-
-    def _close(self, segment: int) -> None:
-        """Correct a segment by its loops, beside the tracking; one at a time, a later one has all loops anyway."""
-        if self._closing is not None:
-            return
-        own = self.atlas.segment(segment)
-        place = {key.number: i for i, key in enumerate(own)}
-        constraints = [
-            LoopConstraint(place[c.first], place[c.second], c.first_from_second, c.covariance)
-            for c in self._constraints
-            if c.first in place and c.second in place
-        ]
-        steps = [(i, i + gap) for gap in (1, 2) for i in range(len(own) - gap)]
-        first, second = np.array(steps, np.int64).reshape(-1, 2).T
-        poses = np.stack([key.world_from_cam for key in own])
-        is_metric = self.sensor is not Sensor.MONO
-        frame = self.records[-1].index if self.records else 0
-        job = self._beside.submit(close_loops, poses, first, second, constraints, is_metric)
-        self._closing = frame, segment, poses, job
-
-    def _take_closed(self, frame: int, *, is_due: bool = False) -> None:
-        """Take over corrected loops, once they are due."""
-        if self._closing is None or (frame < self._closing[0] + _CLOSING_LAG and not is_due):
-            return
-        _, segment, before, job = self._closing
-        self._closing = None
-        try:
-            closed = job.result()
-        except EstimationError:
-            return
-        if not closed.accepted.any():
-            return
-        own = self.atlas.segment(segment)
-        # What came since then goes along with the last key frame that was corrected; what was adjusted, stays adjusted.
-        index = np.minimum(np.arange(len(own)), len(before) - 1)
-        change = closed.world_from_cam[index] @ np.stack([inverse(one) for one in before])[index]
-        poses = np.stack([key.world_from_cam for key in own])
-        moved = change @ poses
-        moved[len(before) :, :3, 3] = (
-            change[-1, :3, :3]
-            @ (before[-1, :3, 3, None] + closed.scales[-1] * (poses[len(before) :, :3, 3].T - before[-1, :3, 3, None]))
-            + change[-1, :3, 3, None]
-        ).T
-        self._moved(own, moved, closed.scales[index])
-
-    def _moved(self, own: list[Key], world_from_cam: Floats, scales: Floats) -> None:
-        self.atlas.move([key.number for key in own], world_from_cam, scales)
-        for key, scale in zip(own, scales, strict=True):
-            self._places.index.move_to_segment([key.number], key.segment, float(scale))
-        self._gate.forget()
+    def _map_moved(self, grown: float) -> None:
+        """Follow a correction of the whole map; `grown`: lengths at the latest key frame over what they were."""
+        if self._is_tracking or self._lost_since is not None:
+            # Its segment may have become part of another.
+            self._segment = self.keys[-1].segment
         self._follow_map()
         if self._is_tracking:
-            self._velocity[:3, 3] *= scales[-1]
-            self._local = self.atlas.local_rows(self._extra)
-
-    def _join(self, first: int, second: int) -> None:
-        """Make one of two segments, where meetings tell how they lie."""
-        pair = {first, second}
-        into, away = min(pair), max(pair)
-        between = []
-        for meeting in self._meetings:
-            if {self.keys[meeting.place].segment, self.keys[meeting.query].segment} != pair:
-                continue
-            if self.keys[meeting.place].segment == into:
-                between.append(meeting)
-        joined = join(between, self.sensor is not Sensor.MONO) if between else None
-        if joined is None:
-            return
-        own = self.atlas.segment(away)
-        poses = joined.moved(np.stack([key.world_from_cam for key in own]))
-        self._moved(own, poses, np.full(len(own), joined.scale))
-        self.atlas.join(away, into)
-        self._places.index.move_to_segment([key.number for key in own], into)
-        if self._segment == away:
-            self._segment = into
-            self._local = self.atlas.local_rows(self._extra) if self._is_tracking else self._local
-        for meeting, agrees in zip(between, joined.agreeing, strict=True):
-            if agrees:
-                query, place = self.keys[meeting.query], self.keys[meeting.place]
-                self.loops.append(Loop(query.frame, place.frame, meeting.inliers, joined_segments=True))
-                self._constraints.append(meeting.constraint(place.number, query.number))
-        self._meetings = [meeting for meeting in self._meetings if meeting not in between]
+            self._velocity[:3, 3] *= grown
+            self._local = self.atlas.local_rows(self._closer.extra)

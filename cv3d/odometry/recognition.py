@@ -29,7 +29,7 @@ from cv3d.odometry.rays import RayTable
 Floats = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-_LAG = 40
+_LAG = 20
 """Frames after which what a key frame was recognised as is taken into account, so that runs are repeatable."""
 _APART = 30
 """Frames between a key frame and a place that count as having been there before."""
