@@ -254,6 +254,7 @@ def likeness(frame: NDArray[np.uint8], pixels: NDArray[np.float32], seen: NDArra
     return float(np.corrcoef(there, seen[inside])[0, 1])
 
 
+@pytest.mark.slow
 def test_rendering_again_gives_the_shipped_picture(tmp_path: Path) -> None:
     command = [sys.executable, str(SAMPLES / "render.py"), "stereo", "--only", "9", "--jobs", "1", "-o", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)

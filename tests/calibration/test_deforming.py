@@ -87,12 +87,14 @@ def test_what_is_wrong_with_the_board_is_told(
     assert judged(scene) == expected
 
 
+@pytest.mark.slow
 def test_square_boards_are_not_called_stretched(make_scene: Maker) -> None:
     for seed in range(20):
         scene = make_scene(views=8 + seed % 8, noise_px=0.05 + 0.1 * (seed % 3), seed=seed)
         assert judged(scene, known=Deformation.BENT) == Deformation.BENT
 
 
+@pytest.mark.slow
 def test_misfit_of_the_lens_model_is_not_called_a_stretch(make_scene: Maker) -> None:
     params = (900.0, 903.0, 650.3, 349.1, -0.35, 0.2, 8e-4, -5e-4, -0.12)
     misfit = []
@@ -122,6 +124,7 @@ def upright(scene: Scene, tilts_deg: float, roll_deg: float, stretch: float, see
     return replace(scene, observations=scene.noisy(seed))
 
 
+@pytest.mark.slow
 def test_boards_that_never_turn_in_their_plane_leave_it_open(make_scene: Maker) -> None:
     scene = make_scene(views=12, noise_px=0.2)
     for seed in range(6):

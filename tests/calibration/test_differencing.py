@@ -156,6 +156,7 @@ def test_at_a_distance_a_translation_is_free() -> None:
 
 
 @pytest.mark.parametrize(("side", "distance_m"), [("a", math.inf), ("b", 1.0)])
+@pytest.mark.slow
 def test_the_expected_difference_is_the_sum_over_what_may_be_wrong(side: str, distance_m: float) -> None:
     """To first order: the squares of the differences that each independent error of a camera makes add up."""
     root = np.linalg.cholesky(_correlated_covariance())

@@ -196,6 +196,7 @@ def test_the_samples_geometry_is_read_right(sample: Sample) -> None:
     assert exact.inside
 
 
+@pytest.mark.slow
 def test_predicted_uncertainty_is_that_of_monte_carlo(sample: Sample) -> None:
     # A standard deviation from 100 trials is itself known to 7 %.
     check(sample, run_trials(sample, noise_px=0.1, count=100), tolerance=0.25)

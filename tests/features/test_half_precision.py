@@ -34,6 +34,7 @@ def distances(these: Tensor, those: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("extractor", "matcher"), PAIRS)
+@pytest.mark.slow
 def test_half_precision_finds_what_single_precision_finds(
     extractor: str, matcher: str, compute: Compute, frames: Tensor
 ) -> None:

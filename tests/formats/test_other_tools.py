@@ -180,6 +180,7 @@ def img_from_cam(colmap_camera: Any, rays: NDArray[np.float64]) -> NDArray[np.fl
 @pytest.mark.parametrize(
     "name", [*COLMAP, "FOV", *(pytest.param(name, marks=pytest.mark.slow) for name in FOREIGN if name != "FOV")]
 )
+@pytest.mark.slow
 def test_colmap_models_project_as_pycolmap(name: str) -> None:
     pycolmap = pytest.importorskip("pycolmap", reason="pycolmap is in the extra 'bench'")
     theirs = pycolmap.Camera.create_from_model_id(1, getattr(pycolmap.CameraModelId, name), 400.0, 640, 480)

@@ -102,6 +102,7 @@ def test_linearised_lens_agrees_near_the_pixels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CAMERAS)
+@pytest.mark.slow
 def test_predicted_covariance_is_the_spread_of_repeated_estimates(name: str) -> None:
     steps, predicted = [], []
     points, pixels, _ = scene(CAMERAS[name], 80, noise=0.0)

@@ -318,6 +318,7 @@ def test_the_same_calibration_gives_the_same_page() -> None:
     assert render(CASES["brown"]) == render(CASES["brown"])
 
 
+@pytest.mark.slow
 def test_a_page_of_300_views_is_bounded() -> None:
     calibration = sample(views=300, rejected=REJECTED * 12)
     asked: list[str] = []

@@ -150,6 +150,7 @@ def test_any_size_from_3x3(rows: int, cols: int) -> None:
     assert found.point_ids.tolist() == list(range(rows * cols))
 
 
+@pytest.mark.slow
 def test_corners_are_unbiased_and_better_than_gradient_orthogonality() -> None:
     ours, theirs = [], []
     rng = np.random.default_rng(5)
@@ -328,6 +329,7 @@ def test_other_boards_are_refused() -> None:
         ("fisheye_chess/*.jpg", (4, 6), 26, 0),
     ],
 )
+@pytest.mark.slow
 def test_real_sets_are_found_whole(pattern: str, board: tuple[int, int], whole: int, partial: int) -> None:
     files = sorted(DATA.glob(pattern))
     if not files:

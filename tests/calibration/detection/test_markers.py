@@ -482,6 +482,7 @@ def test_real_inverted_charuco_videos(camera: int) -> None:
     assert all(detection.reason for detection in detections if not len(detection.point_ids))
 
 
+@pytest.mark.slow
 def test_real_charuco_photos() -> None:
     files = sorted(data_folder("charuco").glob("*.jpg"))
     pictures = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files]
@@ -493,6 +494,7 @@ def test_real_charuco_photos() -> None:
     assert rms_of_calibration(board, detections, pictures[0].shape) < 0.5
 
 
+@pytest.mark.slow
 def test_real_aprilgrid_photos() -> None:
     files = sorted(data_folder("aprilgrid").glob("*.jpg"))
     pictures = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in files]

@@ -103,6 +103,7 @@ def _before(cam_from_cam0: np.ndarray, places: list[list[float]]) -> list[list[f
     return [list(back[:3, :3] @ np.asarray(place) + back[:3, 3]) for place in places]
 
 
+@pytest.mark.slow
 def test_fisheye_and_pinhole_go_together() -> None:
     rig = simulate([PINHOLE, FISHEYE], [np.eye(4), BESIDE], spread_aims(14, 2), seed=2)
     result = rig.calibrated(board_warp="off")
@@ -133,6 +134,7 @@ def test_given_intrinsics_of_another_size_are_refused(stereo_rig: SimulatedRig) 
         stereo_rig.calibrated("brown4", intrinsics=(wrong, None))
 
 
+@pytest.mark.slow
 def test_a_symmetric_board_labelled_upside_down_by_one_camera() -> None:
     rig = simulate([PINHOLE, OTHER], [np.eye(4), BESIDE], spread_aims(12, 1), board=SYMMETRIC)
     straight = rig.calibrated("brown4")
@@ -149,6 +151,7 @@ def test_a_symmetric_board_labelled_upside_down_by_one_camera() -> None:
         np.testing.assert_array_equal(one.point_ids, other.point_ids)
 
 
+@pytest.mark.slow
 def test_a_picture_of_another_moment_is_left_out(stereo_rig: SimulatedRig) -> None:
     wrong = stereo_rig.found[1][3]
     spoiled = stereo_rig.changed(1, 7, lambda _: Detection(wrong.point_ids, wrong.pixels + 0.01))
@@ -159,6 +162,7 @@ def test_a_picture_of_another_moment_is_left_out(stereo_rig: SimulatedRig) -> No
     assert max(pose_z_scores(result, stereo_rig)) < THREE_SIGMA_6D
 
 
+@pytest.mark.slow
 def test_of_three_cameras_only_the_wrong_one_is_left_out() -> None:
     poses = [np.eye(4), BESIDE, pose((-4.0, -6.0, 0.0), (-0.1, 0.03, 0.0))]
     rig = simulate([PINHOLE, OTHER, PINHOLE], poses, spread_aims(12, 6), seed=6)
@@ -168,6 +172,7 @@ def test_of_three_cameras_only_the_wrong_one_is_left_out() -> None:
     assert max(pose_z_scores(result, rig)) < THREE_SIGMA_6D
 
 
+@pytest.mark.slow
 def test_a_folder_with_some_of_another_camera_s_pictures(stereo_rig: SimulatedRig) -> None:
     """Three of the second camera's are the first one's, of other moments: they leave no trace, and the first one's own
     pictures of those moments are kept."""

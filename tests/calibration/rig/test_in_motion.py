@@ -127,6 +127,7 @@ def test_without_times_the_motion_stays_in_the_residuals(late: tuple[RigCalibrat
     assert plain.noise_px > 5.0 * NOISE
 
 
+@pytest.mark.slow
 def test_stamps_off_by_most_of_a_frame_are_set_right() -> None:
     sources, truth = waved(-0.08)
     result = calibrated(sources, truth)

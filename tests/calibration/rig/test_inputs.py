@@ -549,6 +549,7 @@ def test_stereo_chessboards(data_root: Path) -> None:
     assert len(_moments(sources)) == 14
 
 
+@pytest.mark.slow
 def test_four_videos_with_a_table(data_root: Path) -> None:
     sources = gather_rig([data_root / "calib/rig4_charuco/calibration/extrinsic"], max_frames=8)
     assert [camera.name for camera in sources.cameras] == ["cam_0", "cam_1", "cam_2", "cam_3"]

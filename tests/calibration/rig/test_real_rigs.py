@@ -57,6 +57,7 @@ def test_a_rendered_pair_is_where_it_is(project_root: Path) -> None:
     assert result.pairs[0].epipolar_px < 0.02
 
 
+@pytest.mark.slow
 def test_the_old_stereo_samples_of_opencv(data_root: Path) -> None:
     """OpenCV's own joint solution leaves 0.504 px, and 0.49 px with free intrinsics."""
     root = data_root / "calib" / "opencv_chess"

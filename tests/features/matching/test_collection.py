@@ -201,6 +201,7 @@ def test_a_video_gives_its_sharp_frames(project_root: Path, tmp_path: Path) -> N
     assert len(result.edges) >= 3
 
 
+@pytest.mark.slow
 def test_the_learned_matcher_is_asked_where_pictures_are_thinly_linked(folder: Path, tmp_path: Path) -> None:
     never = MatchOptions(max_keypoints=300, refine=False, cascade=CascadeOptions(thick_support=1, wanted_neighbours=1))
     always = replace(never, cascade=CascadeOptions(thick_support=10**6, wanted_neighbours=1))

@@ -57,6 +57,7 @@ def test_the_certified_optimum_is_reached(name: str, data_root: Path) -> None:
     assert (np.abs(found.system.gradient) < 1e-6 * scale).all()
 
 
+@pytest.mark.slow
 def test_chi_squared_of_the_sphere_is_that_of_g2o(data_root: Path) -> None:
     """727.15 with g2o's own errors, as its users print it; GTSAM reads the same file as 2 x 675.7."""
     path = data_root / "graphs" / "sphere2500.g2o"

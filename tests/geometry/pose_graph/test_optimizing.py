@@ -115,6 +115,7 @@ def test_scale_drift_of_exact_measurements_vanishes(make: SimpleNamespace) -> No
 
 
 @pytest.mark.parametrize("loss", [Loss(LossKind.CAUCHY, 2.0), SwitchedLoss(4.0)], ids=["cauchy", "switched"])
+@pytest.mark.slow
 def test_wrong_loops_are_taken_out(make: SimpleNamespace, loss: Loss | SwitchedLoss) -> None:
     truth = make.ring(120)
     first, second = make.links_of(120, 60, seed=4)

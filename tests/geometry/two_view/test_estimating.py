@@ -360,6 +360,7 @@ def test_focal_lengths_that_the_motion_leaves_open_are_refused() -> None:
 
 
 @pytest.mark.parametrize("world", ["general", "plane", "turn"])
+@pytest.mark.slow
 def test_predicted_covariance_is_the_spread_of_repeated_estimates(world: str) -> None:
     points = PLANE[:150] if world == "plane" else POINTS[:150]
     pose = TURN if world == "turn" else SIDEWAYS
@@ -436,6 +437,7 @@ def sift(path: Path, factor: float) -> tuple[Floats, NDArray[np.float32]]:
     return points, descriptors
 
 
+@pytest.mark.slow
 def test_photographs_of_a_fountain(data_root: Path) -> None:
     folder = data_root / "views" / "fountain-P11"
     if not folder.is_dir():
