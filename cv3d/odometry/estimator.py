@@ -29,6 +29,7 @@ from cv3d.odometry.loop_closing import LoopCloser
 from cv3d.odometry.mono_start import MonoStart
 from cv3d.odometry.options import OdometryOptions
 from cv3d.odometry.patches import Levels, build_levels
+from cv3d.odometry.places import Description
 from cv3d.odometry.points import CANDIDATE, MAPPED, PointTable
 from cv3d.odometry.ranging import Ranges, Ranging
 from cv3d.odometry.rays import RayTable
@@ -64,6 +65,8 @@ class Now:
     levels: Levels
     look: Look
     ranges: Ranges
+    description: Description | None = None
+    """Once it was asked for."""
 
 
 class Odometry:
@@ -331,7 +334,9 @@ class Odometry:
         self.points.xyz[others] = self.points.host_rays[others, 0]
         self.points.views[anchor.rows] = 1
         self._make_key(now, cam_from_anchor, found)
-        self._adjust_window(20)
+        job = self.atlas.window_job(self._segment, self.options.window, self.options.held)
+        if job is not None:
+            self._apply(partial(adjust, job, 20))
         self._set_tracking(self.keys[-1].cam_from_world.copy())
         record.state, record.reason, record.inliers = State.OK, "", int(good.sum())
         self._hang(record, is_key=True)
@@ -465,20 +470,25 @@ class Odometry:
         """The learned way: where is this frame among the latest key frames, by descriptors alone?"""
         if now.look.is_void or not self._views:
             return None
-        description = self._places.describe(now.levels[0])
-        places = []
         for number, gray, depth in reversed(self._views):
             key = self.keys[number]
             if number in self._places.index:
-                places.append(self._places.index[number])
+                place = self._places.index[number]
             elif key.segment == self._segment:
                 view = view_of(key, gray, self.points, depth)
-                known = self._places.describe(gray, view.pixels)
-                places.append(self._places.place(view, known))
-            found = self._places.find(description, places[-1:])
+                place = self._places.place(view, self._places.describe(gray, view.pixels))
+            else:
+                continue
+            found = self._places.find(self._described(now), [place])
             if found is not None:
                 return self._attempt(now, found.query_from_place @ key.cam_from_world, 3)
         return None
+
+    def _described(self, now: Now) -> Description:
+        """The frame's descriptors; the network sees it once."""
+        if now.description is None:
+            now.description = self._places.describe(now.levels[0])
+        return now.description
 
     def _touch(self, found: Found, now: Now) -> None:
         self.points.last_frame[found.rows] = now.frame.index
@@ -526,11 +536,8 @@ class Odometry:
         state, reason = self._doubt(now, found)
         if self._lost_since is None:
             self._lost_since = now.frame.time
-            self._lost_at = self._cam_from_world
         record = self._record(now.frame, state, reason)
         self._is_tracking = False
-        # Something new may as well begin here: if the old is found again, it is joined to it.
-        self._start_over = 0
         return record
 
     def _find_again(self, now: Now) -> Record | None:
@@ -564,7 +571,7 @@ class Odometry:
 
     def _elsewhere(self, now: Now) -> Tracked | None:
         """Look among all described key frames."""
-        description = self._places.describe(now.levels[0])
+        description = self._described(now)
         places = [place for place in self._places.likely(description, 5) if place.segment == self._segment]
         found = self._places.find(description, places)
         if found is None:
@@ -639,12 +646,6 @@ class Odometry:
         rays = self.points.host_rays[begun, 0]
         self.points.xyz[begun] = (distance * rays) @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
 
-    def _adjust_window(self, iterations: int) -> None:
-        """Adjust the latest key frames now."""
-        job = self.atlas.window_job(self._segment, self.options.window, self.options.held)
-        if job is not None:
-            self._apply(partial(adjust, job, iterations))
-
     def _adjust_beside(self, frame: int) -> None:
         """Adjust the latest key frames beside the tracking."""
         job = self.atlas.window_job(self._segment, self.options.window, self.options.held)
@@ -668,9 +669,7 @@ class Odometry:
         try:
             done = adjusted()
         except (InputError, EstimationError, UsageError) as error:
-            sentence = f"some key frames could not be adjusted: {error}"
-            if sentence not in self.warnings:
-                self.warnings.append(sentence)
+            self._tell(f"some key frames could not be adjusted: {error}")
             return
         if done is not None:
             self.atlas.apply(done)

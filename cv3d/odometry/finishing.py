@@ -24,7 +24,7 @@ def adjust_all(keys: Sequence[Key], points: PointTable, camera: Camera) -> Adjus
     if len(keys) < 2 or sum(len(key.rows) for key in keys) > _LARGEST:
         return None
     job = gather(keys, [i == 0 for i in range(len(keys))], points, camera)
-    return None if job is None else adjust(job, max_iterations=25, rounds=2)
+    return None if job is None else adjust(job, max_iterations=25, is_final=True)
 
 
 def final_map(keys: Sequence[Key], points: PointTable, factor: float) -> tuple[tuple[KeyFrame, ...], SparseMap]:

@@ -21,6 +21,7 @@ from cv3d.odometry.places import (
     Place,
     PlaceIndex,
     Similarity,
+    locate,
     similarity,
 )
 from cv3d.odometry.points import MAPPED, PointTable
@@ -122,7 +123,7 @@ class Recognizer:
         """Where a picture is among places: the best of them."""
         best: Located | None = None
         for place in places:
-            found = _locate(description, place, self._camera, self._options)
+            found = locate(description, place, self._camera, self._options)
             if found is not None and (best is None or found.inliers > best.inliers):
                 best = found
         return best
@@ -142,7 +143,7 @@ class Recognizer:
         for candidate in candidates:
             place = self.index[candidate.key]
             one = (
-                _locate(description, place, self._camera, self._options)
+                locate(description, place, self._camera, self._options)
                 if self._is_metric
                 else similarity(query, place, self._camera, self._options)
             )
@@ -165,12 +166,6 @@ class Recognizer:
                 ahead = (depth > 0.0) & (rays[:, 2] > 0.1)
                 points[:count][ahead] = rays[ahead] * (depth[ahead] / rays[ahead, 2])[:, None]
         return points
-
-
-def _locate(description: Description, place: Place, camera: Camera, options: LocateOptions) -> Located | None:
-    from cv3d.odometry.places import locate
-
-    return locate(description, place, camera, options)
 
 
 def view_of(key: Key, gray: Image, points: PointTable, depth: NDArray[np.float32] | None) -> View:

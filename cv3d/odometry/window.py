@@ -102,15 +102,15 @@ def gather(keys: Sequence[Key], held: Sequence[bool], points: PointTable, camera
     return Job(problem, tuple(int(n) for n in numbers), kept, entries)
 
 
-def adjust(job: Job, max_iterations: int = 8, rounds: int = 1) -> Adjusted:
-    """Solve it."""
+def adjust(job: Job, max_iterations: int = 8, *, is_final: bool = False) -> Adjusted:
+    """Solve it; with care where it is the last time, and on one thread where tracking goes on beside it."""
     options = BundleOptions(
         loss=_LOSS,
         depth_loss=_DEPTH_LOSS,
         max_iterations=max_iterations,
-        relative_decrease=1e-4 if rounds == 1 else 1e-6,
+        relative_decrease=1e-6 if is_final else 1e-4,
         outlier_sigmas=_OUTLIER,
-        threads=1 if rounds == 1 else None,
+        threads=None if is_final else 1,
     )
     result = adjust_bundle(job.problem, options)
     return Adjusted(job, result.poses, result.points, result.outliers, result.noise)
