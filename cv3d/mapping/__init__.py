@@ -1,0 +1,1 @@
+"""Poses and sparse structure of a whole set of pictures or a clip."""
