@@ -1,6 +1,6 @@
 """Matching pictures: pairs and sets, cheap first and learned where that is not enough, verified and refined."""
 
-from cv3d.features.matching.collection import match_set
+from cv3d.features.matching.collection import match_pictures, match_set
 from cv3d.features.matching.options import CascadeOptions, MatchOptions
 from cv3d.features.matching.pair import extract, match
 from cv3d.features.matching.planning import PairChoice
@@ -16,5 +16,6 @@ __all__ = [
     "SetPicture",
     "extract",
     "match",
+    "match_pictures",
     "match_set",
 ]

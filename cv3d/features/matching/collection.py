@@ -65,22 +65,65 @@ def match_set(
         FormatError: the store is something else, or a newer version wrote it.
         OutputError: the store cannot be written.
     """
-    options, choice = options or MatchOptions(), choice or PairChoice()
-    if options.extractor == _OF_PAIRS:
-        raise UsageError(
-            f"{_OF_PAIRS} is for a pair of pictures: each pair moves its points anew, while in a set a point has one "
-            "place; take xfeat, or aliked"
-        )
-    compute = compute or Compute.choose()
+    _refuse_extractor_of_pairs(options or MatchOptions())
     pictures, has_videos = _pictures_of(inputs, max_frames, progress)
-    folder = Path(output)
+    return match_pictures(
+        pictures,
+        Path(output),
+        options,
+        choice=choice,
+        cameras=[camera] * len(pictures),
+        shares_camera=shares_camera,
+        is_video=has_videos,
+        compute=compute,
+        progress=progress,
+    )
+
+
+def match_pictures(
+    pictures: Sequence[Picture],
+    output: Path,
+    options: MatchOptions | None = None,
+    *,
+    choice: PairChoice | None = None,
+    cameras: Sequence[Camera | None] | None = None,
+    shares_camera: bool = True,
+    is_video: bool = False,
+    compute: Compute | None = None,
+    progress: Progress = SILENT,
+) -> SetMatch:
+    """Match pictures that were found already into a feature store; see :func:`match_set`.
+
+    Args:
+        pictures: in the order of the set, with distinct names.
+        output: the folder for the store, `database.db`; made where there is none.
+        options: extractor, matcher, thresholds, seed.
+        choice: which pairs.
+        cameras: of each picture, None where it is unknown; each is fitted to its picture's size. None: none is known.
+        shares_camera: whether unknown cameras of pictures of one size count as one.
+        is_video: whether the pictures are frames of videos, in the order of time.
+        compute: where dense work runs; the best device of this machine by default.
+        progress: told of every stage.
+
+    Raises:
+        UsageError: the extractor's points fit pairs alone.
+        InputError: there are fewer than two pictures that can be read, two have one name, there are not as many cameras
+            as pictures, or a list or folder of poses does not fit.
+        DependencyError: the weights are not here.
+        FormatError: the store is something else, or a newer version wrote it.
+        OutputError: the store cannot be written.
+    """
+    options, choice = options or MatchOptions(), choice or PairChoice()
+    _refuse_extractor_of_pairs(options)
+    compute = compute or Compute.choose()
+    known = SetCameras(tuple([None] * len(pictures) if cameras is None else cameras), shares_camera)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        raise OutputError(f"{output}: cannot be made: {error.strerror or error}") from error
     clock = _Clock()
-    with FeatureStore.open(folder / STORE_FILE) as store:
-        entered = extract_set(pictures, store, SetCameras(camera, shares_camera), options, compute, progress)
+    with FeatureStore.open(output / STORE_FILE) as store:
+        entered = extract_set(pictures, store, known, options, compute, progress)
         clock.lap("extract")
         usable = [one for one in entered if one.image_id is not None]
         if len(usable) < 2:
@@ -88,7 +131,7 @@ def match_set(
         _check_names(store, usable, progress)
         ids = [one.image_id for one in usable if one.image_id is not None]
         names = [one.picture.name for one in usable]
-        how = choice.resolved(len(usable), is_video=has_videos)
+        how = choice.resolved(len(usable), is_video=is_video)
         selector = select_pairs(how, names, ids, store, compute, progress)
         clock.lap("choose")
         matcher = SetMatcher(store, _known(usable), options, compute, progress)
@@ -100,7 +143,7 @@ def match_set(
         refined = SetRefined(0, 0)
         if options.refine:
             refined = refine_set(usable, matcher, SetOptions())
-        else:
+        elif store.notes.holds_refined():
             unrefine_set(usable, store)
         clock.lap("refine")
         return _collected(matcher, entered, pairs, how, len(computed), refined, clock)
@@ -117,6 +160,14 @@ class _Clock:
         now = time.perf_counter()
         self.laps[stage] = now - self._last
         self._last = now
+
+
+def _refuse_extractor_of_pairs(options: MatchOptions) -> None:
+    if options.extractor == _OF_PAIRS:
+        raise UsageError(
+            f"{_OF_PAIRS} is for a pair of pictures: each pair moves its points anew, while in a set a point has one "
+            "place; take xfeat, or aliked"
+        )
 
 
 def _pictures_of(

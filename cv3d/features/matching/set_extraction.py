@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
-from cv3d.errors import FormatError, PictureError
+from cv3d.errors import FormatError, InputError, PictureError
 from cv3d.features.extractors.base import Extractor
 from cv3d.features.matching.extraction import build_extractor, extract_picture
 from cv3d.features.matching.options import MatchOptions
@@ -28,8 +28,8 @@ STAGE = "extract features"
 class SetCameras:
     """What is known of the cameras of a set."""
 
-    camera: Camera | None = None
-    """Of all pictures; it may be calibrated at another size of the same shape."""
+    cameras: tuple[Camera | None, ...]
+    """Of each picture, None where it is unknown; one may be calibrated at another size of the same shape."""
     is_shared: bool = True
     """Whether unknown cameras of pictures of one size count as one camera."""
 
@@ -50,21 +50,31 @@ class Entered:
 
 @dataclass
 class _Cameras:
-    """Cameras of the store by the size of their pictures."""
+    """Cameras of the store by what tells them apart: the size of their pictures and, where need be, a name."""
 
     store: FeatureStore
     known: SetCameras
+    names: Sequence[str]
+    """Of the pictures, in their order."""
     progress: Progress
     ids: dict[str, int] = field(default_factory=dict)
+    owners: dict[Camera | None, str] = field(init=False)
+    """For each camera the name of the first picture that has it."""
 
-    def of(self, picture: Picture, size: tuple[int, int]) -> tuple[int, Camera | None]:
-        """The id in the store, and the camera where it is known.
+    def __post_init__(self) -> None:
+        self.owners = {}
+        for name, camera in zip(self.names, self.known.cameras, strict=True):
+            self.owners.setdefault(camera, name)
+
+    def of(self, place: int, size: tuple[int, int]) -> tuple[int, Camera | None]:
+        """The id in the store, and the camera where it is known, of the picture at a place of the set.
 
         Raises:
             PictureError: the picture has another shape than the camera's.
         """
-        camera = None if self.known.camera is None else camera_at(self.known.camera, *size, picture.name)
-        label = f"{size[0]}x{size[1]}" + ("" if camera or self.known.is_shared else f" {picture.name}")
+        known, name = self.known.cameras[place], self.names[place]
+        camera = None if known is None else camera_at(known, *size, name)
+        label = f"{size[0]}x{size[1]}{self._distinction(known, name)}"
         if label not in self.ids:
             try:
                 self.ids[label] = self.store.add_camera(label, size, camera)
@@ -72,6 +82,12 @@ class _Cameras:
                 self.progress.warn(f"{error}; the store has a guess in its place, matching uses the camera itself")
                 self.ids[label] = self.store.add_camera(label, size)
         return self.ids[label], camera
+
+    def _distinction(self, known: Camera | None, name: str) -> str:
+        """What the label of a camera has beside the size: nothing where the set has but one."""
+        if known is None:
+            return "" if self.known.is_shared else f" {name}"
+        return "" if len(self.owners) == 1 else f" {self.owners[known]}"
 
 
 def extraction_config(options: MatchOptions) -> str:
@@ -100,7 +116,7 @@ def extract_set(
     Args:
         pictures: in the order of the set, with distinct names.
         store: open for writing.
-        cameras: what is known of them.
+        cameras: what is known of them, one entry a picture.
         options: the extractor.
         compute: where it runs.
         progress: told of each picture.
@@ -109,24 +125,26 @@ def extract_set(
         An entry for each picture; one that cannot be read has a reason in the place of an id.
 
     Raises:
+        InputError: two pictures have one name, or there are not as many cameras as pictures.
         DependencyError: the weights are not here.
         OutputError: the store cannot be written.
     """
     config = extraction_config(options)
-    known = _Cameras(store, cameras, progress)
+    _check(pictures, cameras)
+    known = _Cameras(store, cameras, [picture.name for picture in pictures], progress)
     looks = [_look(picture, store, config) for picture in pictures]
     extractor: Extractor | None = None
     entered = []
     progress.start(STAGE, len(pictures))
     unread = [picture for picture, look in zip(pictures, looks, strict=True) if look.is_missing]
     with contextlib.closing(in_background(map(_read, unread))) as read:
-        for picture, look in zip(pictures, looks, strict=True):
+        for place, (picture, look) in enumerate(zip(pictures, looks, strict=True)):
             try:
                 pixels = _checked(next(read)) if look.is_missing else None
                 size = (pixels.shape[1], pixels.shape[0]) if pixels is not None else look.size
                 if look.failure is not None or size is None:
                     raise look.failure or PictureError(f"{picture.name}: has no size in the store")
-                camera_id, camera = known.of(picture, size)
+                camera_id, camera = known.of(place, size)
             except PictureError as error:
                 progress.warn(f"{error}; it is left out")
                 entered.append(Entered(picture, None, None, None, 0, str(error)))
@@ -146,6 +164,17 @@ def extract_set(
             progress.advance(STAGE)
     progress.finish(STAGE)
     return entered
+
+
+def _check(pictures: Sequence[Picture], cameras: SetCameras) -> None:
+    names = [picture.name for picture in pictures]
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise InputError(f"two pictures of the set are called '{twice}': the store tells pictures apart by their names")
+    if len(cameras.cameras) != len(names):
+        raise InputError(
+            f"{len(cameras.cameras)} cameras do not fit {len(names)} pictures: give one, or None, for each"
+        )
 
 
 @dataclass(frozen=True)

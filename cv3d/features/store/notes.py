@@ -98,6 +98,14 @@ class Notes:
                 database.execute("UPDATE cv3d_features SET covariances = NULL WHERE image_id = ?", (image_id,))
                 database.execute("DELETE FROM cv3d_detected WHERE image_id = ?", (image_id,))
 
+    def holds_refined(self) -> bool:
+        """Whether any picture has refined keypoints, or any pair a geometry of them."""
+        with self._connection.explained():
+            row = self._connection.raw.execute(
+                "SELECT EXISTS (SELECT 1 FROM cv3d_detected) OR EXISTS (SELECT 1 FROM cv3d_detected_two_views)"
+            ).fetchone()
+        return bool(row[0])
+
     def keep_detected_two_view(self, pair: Pair) -> None:
         """Keep a pair's geometry as that of detected keypoints, before one of refined keypoints takes its place."""
         with self._connection.transaction() as database:
