@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -37,7 +38,8 @@ _KEYPOINT = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<u8")])
 _NO_POINT = np.uint64(0xFFFFFFFFFFFFFFFF)
 _POINT = struct.Struct("<Q3d3Bd")
 _SEEN = np.dtype([("image", "<u4"), ("keypoint", "<u4")])
-_UNKNOWN_ERROR = -1.0
+UNKNOWN_ERROR = -1.0
+"""What stands for the error of a point where it is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,8 @@ def _encode_images(scene: Reconstruction) -> bytes:
     return b"".join(parts)
 
 
-def _encode_points(scene: Reconstruction) -> bytes:
+def tracks(scene: Reconstruction) -> Iterator[tuple[list[float], list[int], float, NDArray[np.void]]]:
+    """Position, colour, error and track of every point; a track has the fields `image`, an id, and `keypoint`."""
     counts = [len(image.points) for image in scene.images]
     seen = np.empty(sum(counts), _SEEN)
     seen["image"] = np.repeat(np.arange(1, len(counts) + 1), counts)
@@ -135,11 +138,15 @@ def _encode_points(scene: Reconstruction) -> bytes:
     points = np.concatenate([image.points for image in scene.images]) if counts else np.zeros(0, np.intp)
     order = np.argsort(points, kind="stable")
     starts = np.searchsorted(points[order], np.arange(len(scene.points) + 1))
-    errors = np.where(np.isfinite(scene.errors), scene.errors, _UNKNOWN_ERROR)
-    parts = [_COUNT.pack(len(scene.points))]
+    errors = np.where(np.isfinite(scene.errors), scene.errors, UNKNOWN_ERROR)
     rows = zip(scene.points.tolist(), scene.colors.tolist(), errors.tolist(), starts, starts[1:], strict=False)
-    for number, (position, color, error, start, end) in enumerate(rows, 1):
-        track = seen[order[start:end]]
+    for position, color, error, start, end in rows:
+        yield position, color, error, seen[order[start:end]]
+
+
+def _encode_points(scene: Reconstruction) -> bytes:
+    parts = [_COUNT.pack(len(scene.points))]
+    for number, (position, color, error, track) in enumerate(tracks(scene), 1):
         parts += [_POINT.pack(number, *position, *color, error), _COUNT.pack(len(track)), track.tobytes()]
     return b"".join(parts)
 

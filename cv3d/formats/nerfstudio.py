@@ -37,7 +37,11 @@ MODELS = tuple(_NAME_OF_MODEL)
 
 def encode(rig: Rig) -> bytes:
     """A transforms.json with the camera's fields and no frames."""
-    camera = rig.cameras[0].camera
+    return (to_json({**camera_fields(rig.cameras[0].camera), "frames": []}, indent=2) + "\n").encode()
+
+
+def camera_fields(camera: Camera) -> dict[str, object]:
+    """What a file or a frame says of a camera whose model is among `MODELS`."""
     fx, fy, cx, cy = camera.params[:4]
     fields: dict[str, object] = {
         "camera_model": _NAME_OF_MODEL[camera.model],
@@ -50,8 +54,7 @@ def encode(rig: Rig) -> bytes:
     }
     if camera.model == "kannala_brandt4":
         fields["is_fisheye"] = True
-    fields |= dict(zip(_FIELDS[camera.model].split(), camera.shape, strict=True))
-    return (to_json({**fields, "frames": []}, indent=2) + "\n").encode()
+    return fields | dict(zip(_FIELDS[camera.model].split(), camera.shape, strict=True))
 
 
 def decode(content: Content, options: ReadOptions) -> CameraFile:

@@ -1,8 +1,9 @@
 """Meshes and point clouds as PLY files.
 
 A vertex has x, y, z, perhaps nx, ny, nz and red, green, blue; a face a list `vertex_indices`, by older tools called
-`vertex_index`. Written are little-endian float32 and uchar, and no element of faces for a point cloud. Read is
-whatever PLY knows, text too; a polygon becomes a fan of triangles, and properties of other names are passed over.
+`vertex_index`; an edge, which only drawings have, `vertex1` and `vertex2`. Written are little-endian float32 and
+uchar, and no element of faces for a point cloud. Read is whatever PLY knows, text too; a polygon becomes a fan of
+triangles, and edges and properties of other names are passed over.
 """
 
 from __future__ import annotations
@@ -40,17 +41,22 @@ def read_ply(path: str | os.PathLike[str]) -> Mesh:
     return decode(data, str(path))
 
 
-def write_ply(path: str | os.PathLike[str], mesh: Mesh) -> None:
+def write_ply(path: str | os.PathLike[str], mesh: Mesh, edges: NDArray[np.int32] | None = None) -> None:
     """Write a mesh, or a point cloud where it has no triangles.
+
+    Args:
+        path: the file.
+        mesh: vertices and triangles.
+        edges: lines between vertices, (k, 2); they are drawn by what shows lines, such as Open3D's line sets.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    atomic_write_bytes(path, encode(mesh))
+    atomic_write_bytes(path, encode(mesh, edges))
 
 
-def encode(mesh: Mesh) -> bytes:
-    """The content of a file."""
+def encode(mesh: Mesh, edges: NDArray[np.int32] | None = None) -> bytes:
+    """The content of a file; arguments as of :func:`write_ply`."""
     columns: list[tuple[str, str]] = [(name, "<f4") for name in _POSITION]
     if mesh.normals is not None:
         columns += [(name, "<f4") for name in _NORMAL]
@@ -67,7 +73,12 @@ def encode(mesh: Mesh) -> bytes:
     faces["count"], faces["indices"] = 3, mesh.triangles
     if len(faces):
         lines += [f"element face {len(faces)}", f"property list uchar int {_FACES[0]}"]
-    return "\n".join([*lines, "end_header\n"]).encode("ascii") + vertices.tobytes() + faces.tobytes()
+    drawn = np.ascontiguousarray(edges if edges is not None else np.zeros((0, 2)), "<i4")
+    if len(drawn):
+        lines += [f"element edge {len(drawn)}", "property int vertex1", "property int vertex2"]
+    return b"".join(
+        ["\n".join([*lines, "end_header\n"]).encode("ascii"), vertices.tobytes(), faces.tobytes(), drawn.tobytes()]
+    )
 
 
 def decode(data: bytes, source: str) -> Mesh:
