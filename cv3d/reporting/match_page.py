@@ -15,7 +15,8 @@ from cv3d.reporting.page import Html, figure, joined, page, percent, section, ta
 from cv3d.reporting.report_parts import bar, small_note, tile
 from cv3d.reporting.set_pictures import LoadPixels
 from cv3d.reporting.stored_pairs import StoredPair, stored_pairs
-from cv3d.reporting.view_graph import graph_figure, matrix_figure
+from cv3d.reporting.view_graph import graph_figure
+from cv3d.reporting.view_matrix import matrix_figure
 
 MOST_ROWS = 1000
 """Pictures of the table; those of larger sets are in pictures.csv."""

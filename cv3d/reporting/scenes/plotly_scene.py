@@ -21,7 +21,6 @@ from cv3d.reporting.scenes.thinning import thinned
 MOST_TRIANGLES = 150_000
 """Triangles of all meshes of a page together, about."""
 MOST_POINTS = 200_000
-_MOST_CAMERAS = 150
 _CAMERA_SIZES = (0.03, 0.07)
 """Depth of a pyramid beside a surface, and without one, as a share of the scene's diagonal."""
 _MARKER_PX = 1.6
@@ -93,7 +92,7 @@ def draw(scene: Scene, anchor: str, height: str = "70vh") -> Drawn:
         camera |= {key: _xyz((place - middle) / unit) for key, place in zip(("eye", "center"), scene.eye, strict=True)}
     axes = {
         f"{axis}axis": {
-            "title": {"text": f"{axis}, m"},
+            "title": {"text": f"{axis}, {scene.unit}" if scene.unit else axis},
             "showbackground": False,
             "range": [float(middle[k] - half[k]), float(middle[k] + half[k])],
         }
@@ -176,12 +175,12 @@ def _line_trace(item: SceneItem, camera_m: float, notes: list[str]) -> dict[str,
         )
     assert isinstance(item, SceneCameras)
     kept = np.arange(len(item.world_from_cam))
-    if len(kept) > _MOST_CAMERAS:
-        kept = np.unique(np.linspace(0, len(kept) - 1, _MOST_CAMERAS).astype(np.int64))
+    if len(kept) > item.most:
+        kept = np.unique(np.linspace(0, len(kept) - 1, item.most).astype(np.int64))
         notes.append(f"{item.name}: {len(kept)} of {len(item.world_from_cam)} cameras are drawn")
+    depth = camera_m if item.depth is None else item.depth
     lines = [
-        pyramid_lines(item.cameras[i] if item.cameras else None, item.world_from_cam[i], camera_m)
-        for i in kept.tolist()
+        pyramid_lines(item.cameras[i] if item.cameras else None, item.world_from_cam[i], depth) for i in kept.tolist()
     ]
     drawn = np.concatenate(lines) if lines else np.zeros((0, 3))
     trace: dict[str, object] = {"type": "scatter3d", "mode": "lines", "name": item.name, "hoverinfo": "skip"}

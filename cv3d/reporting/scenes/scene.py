@@ -54,6 +54,10 @@ class SceneCameras:
     """Of each; None: of unknown angle."""
     labels: tuple[str, ...] = ()
     """What each is called."""
+    depth: float | None = None
+    """Of the pyramids, in the unit of the scene; None: a share of the scene's size."""
+    most: int = 150
+    """Cameras drawn; of more, some are picked evenly."""
 
 
 SceneItem = SceneMesh | ScenePath | SceneCameras
@@ -69,6 +73,8 @@ class Scene:
     """Where one looks from and at in the beginning, (3,) each; None: from outside, from above."""
     notes: tuple[str, ...] = field(default=())
     """What the person who looks should know, one line each."""
+    unit: str = "m"
+    """Of lengths; empty where they have none."""
 
     def bounds(self) -> Floats:
         """Least and greatest coordinates of all, (2, 3); zero where there is nothing."""
