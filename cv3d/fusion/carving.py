@@ -6,12 +6,18 @@ counts as that much weight at the full distance, when a surface is taken out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cv3d.fusion.block_store import BlockStore
+from cv3d.fusion.frames import DepthFrame
+from cv3d.fusion.fused_engine import Workers
 from cv3d.fusion.layout import MAX_FREE, SIDE, WEIGHT_STEPS, Number
+from cv3d.fusion.motions import cam_from_anchor
+from cv3d.fusion.options import DepthNoise
 from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -20,8 +26,51 @@ Levels: TypeAlias = tuple[Floats, Floats, Floats, Floats, Floats]
 TILE = 8
 """Pixels along a tile of the finest level."""
 LEVELS = 5
+_STEP = 4096
+"""Blocks that a thread takes at a time."""
 _HALF_DIAGONAL = SIDE * np.sqrt(3.0) / 2.0
 _CENTRE = (SIDE - 1) / 2.0
+
+
+def look_through(
+    store: BlockStore,
+    frames: Sequence[DepthFrame],
+    anchors: Sequence[NDArray[np.int32]],
+    known: Sequence[int],
+    lengths: tuple[float, float],
+    noise: DepthNoise,
+    sign: int,
+    workers: Workers,
+) -> None:
+    """Weaken the blocks that pinhole frames look through, or undo it.
+
+    Args:
+        store: the blocks.
+        frames: of one batch.
+        anchors: (3,) by frame: the block that it is placed from.
+        known: by frame, how many of the first blocks it can look through: those that were there when it came.
+        lengths: edge of a voxel and truncation, metres.
+        noise: of the depth.
+        sign: 1 or -1.
+        workers: threads.
+    """
+    voxel, truncation = lengths
+    levels = workers.map(lambda frame: nearest_depths(frame.depth), frames)
+    cameras = [np.array(frame.camera.params[:4], np.float32) for frame in frames]
+    motions = [
+        cam_from_anchor(frame.cam_from_world, anchor, voxel) for frame, anchor in zip(frames, anchors, strict=True)
+    ]
+    spread = np.array([noise.base_m, noise.quadratic], np.float32)
+    blocks, free = store.index.blocks, store.free
+
+    def some(first: int, last: int) -> None:
+        for k, frame in enumerate(frames):
+            here = slice(first, min(last, known[k]))
+            size = frame.camera.width, frame.camera.height
+            room = np.float32(voxel), np.float32(truncation)
+            carve(blocks[here], anchors[k], cameras[k], motions[k], levels[k], size, *room, spread, sign, free[here])
+
+    workers.over(max(known), _STEP, some)
 
 
 def nearest_depths(depth: Floats) -> Levels:

@@ -14,7 +14,9 @@ from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float32]
 
-_HALF = np.float32(0.5)
+_0, _1, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
+_REACH, _LAST = np.float32(LOCAL_REACH), np.float32(2 * LOCAL_REACH - 1)
+_10, _20, _LOCAL = np.int32(LOCAL_BITS), np.int32(2 * LOCAL_BITS), np.int32((1 << LOCAL_BITS) - 1)
 _METRES = np.float32(1.0 / DEPTH_STEPS)
 
 
@@ -22,6 +24,58 @@ _METRES = np.float32(1.0 / DEPTH_STEPS)
 def start_of(key: Number, mask: int) -> Number:
     """Where a key is looked for first."""
     return ((np.int64(key) * 2654435769) >> 10) & mask
+
+
+@fused
+def box_rays(
+    depth: Floats,
+    y: Number,
+    stride: int,
+    camera: Floats,
+    rotation: Floats,
+    translation: Floats,
+    search: Floats,
+    low: NDArray[np.int32],
+    high: NDArray[np.int32],
+) -> None:
+    """The boxes around the surface on the rays of one row: a loop without branches, which becomes vector instructions.
+
+    Args:
+        depth: (n,) metres, 0 where there is none.
+        y: of the row's rays in the camera, at z = 1.
+        stride: pixels between rays.
+        camera: fx, fy, cx, cy.
+        rotation: (3, 3) and
+        translation: (3,) of the camera, from the anchor block's origin.
+        search: edge of a block, half the stretch of a ray, most of a margin.
+        low: (n,), filled with the local key of the first block of each box, -1 for none.
+        high: (n,), filled with that of the last.
+    """
+    per_fx, cx = _1 / camera[0], camera[2]
+    per_size, band, room = _1 / search[0], search[1], search[2]
+    footprint = _HALF * np.float32(stride) / min(camera[0], camera[1])
+    r00, r10, r20 = rotation[0, 0], rotation[1, 0], rotation[2, 0]
+    x0 = rotation[0, 1] * y + rotation[0, 2]
+    y0 = rotation[1, 1] * y + rotation[1, 2]
+    z0 = rotation[2, 1] * y + rotation[2, 2]
+    tx, ty, tz = translation[0], translation[1], translation[2]
+    step = np.float32(stride)
+    for i in range(depth.size):
+        d = depth[i]
+        x = (np.float32(i) * step - cx) * per_fx
+        margin = min(d * footprint, room)
+        rx, ry, rz = r00 * x + x0, r10 * x + y0, r20 * x + z0
+        px, hx = rx * d + tx, min(abs(rx) * band, band) + margin
+        py, hy = ry * d + ty, min(abs(ry) * band, band) + margin
+        pz, hz = rz * d + tz, min(abs(rz) * band, band) + margin
+        ax, bx = np.floor((px - hx) * per_size) + _REACH, np.floor((px + hx) * per_size) + _REACH
+        ay, by = np.floor((py - hy) * per_size) + _REACH, np.floor((py + hy) * per_size) + _REACH
+        az, bz = np.floor((pz - hz) * per_size) + _REACH, np.floor((pz + hz) * per_size) + _REACH
+        is_there = (d > _0) & (min(bx, by, bz) >= _0) & (max(ax, ay, az) <= _LAST)
+        first = (np.int32(max(az, _0)) << _20) | (np.int32(max(ay, _0)) << _10) | np.int32(max(ax, _0))
+        last = (np.int32(min(bz, _LAST)) << _20) | (np.int32(min(by, _LAST)) << _10) | np.int32(min(bx, _LAST))
+        low[i] = first if is_there else np.int32(-1)
+        high[i] = last if is_there else np.int32(-1)
 
 
 @fused
@@ -51,52 +105,50 @@ def mark_blocks(
         How many there are; beyond m where they did not fit, and the search ended there.
     """
     height, width = records.shape[0], records.shape[1]
-    fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
-    size, band, room = search[0], search[1], search[2]
-    per_size = np.float32(1.0) / size
-    footprint = _HALF * np.float32(stride) / min(fx, fy)
-    count, mask = 0, table.size - 1
-    last = np.int32(-1)
+    across = (width + stride - 1) // stride
+    depth = np.empty(across, np.float32)
+    low, high = np.empty(across, np.int32), np.empty(across, np.int32)
+    low_above, high_above = np.full(across, -1, np.int32), np.full(across, -1, np.int32)
+    count = 0
     for v in range(0, height, stride):
-        y = (np.float32(v) - cy) / fy
-        for u in range(0, width, stride):
-            d = np.float32(records[v, u, 0]) * _METRES
-            if d <= np.float32(0.0):
+        for i in range(across):
+            depth[i] = np.float32(records[v, i * stride, 0]) * _METRES
+        y = (np.float32(v) - camera[3]) / camera[1]
+        box_rays(depth, y, stride, camera, rotation, translation, search, low, high)
+        first, last = np.int32(-1), np.int32(-1)
+        for i in range(across):
+            # Most rays meet the very blocks of the ray before or above.
+            is_same = (low[i] == first) & (high[i] == last)
+            if is_same | ((low[i] == low_above[i]) & (high[i] == high_above[i])) | (low[i] < 0):
                 continue
-            x = (np.float32(u) - cx) / fx
-            margin = min(d * footprint, room)
-            rx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2]
-            ry = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2]
-            rz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2]
-            px, hx = rx * d + translation[0], min(abs(rx) * band, band) + margin
-            py, hy = ry * d + translation[1], min(abs(ry) * band, band) + margin
-            pz, hz = rz * d + translation[2], min(abs(rz) * band, band) + margin
-            x0, x1 = int(np.floor((px - hx) * per_size)), int(np.floor((px + hx) * per_size))
-            y0, y1 = int(np.floor((py - hy) * per_size)), int(np.floor((py + hy) * per_size))
-            z0, z1 = int(np.floor((pz - hz) * per_size)), int(np.floor((pz + hz) * per_size))
-            if min(x0, y0, z0) < -LOCAL_REACH or max(x1, y1, z1) >= LOCAL_REACH:
-                x0, x1 = max(x0, -LOCAL_REACH), min(x1, LOCAL_REACH - 1)
-                y0, y1 = max(y0, -LOCAL_REACH), min(y1, LOCAL_REACH - 1)
-                z0, z1 = max(z0, -LOCAL_REACH), min(z1, LOCAL_REACH - 1)
-            for bz in range(z0, z1 + 1):
-                for by in range(y0, y1 + 1):
-                    for bx in range(x0, x1 + 1):
-                        row = ((bz + LOCAL_REACH) << LOCAL_BITS) | (by + LOCAL_REACH)
-                        key = np.int32((row << LOCAL_BITS) | (bx + LOCAL_REACH))
-                        if key == last:
-                            continue
-                        last = key
-                        at = start_of(key, mask)
-                        while table[at] != key and table[at] != -1:
-                            at = (at + 1) & mask
-                        if table[at] == -1:
-                            if count == found.size:
-                                clear(table, found, count)
-                                return count + 1
-                            table[at] = key
-                            found[count] = key
-                            count += 1
+            first, last = low[i], high[i]
+            count = list_box(first, last, table, found, count)
+            if count > found.size:
+                clear(table, found, found.size)
+                return count
+        low, low_above = low_above, low
+        high, high_above = high_above, high
     clear(table, found, count)
+    return count
+
+
+@fused
+def list_box(first: Number, last: Number, table: NDArray[np.int32], found: NDArray[np.int32], count: Number) -> Number:
+    """Add the blocks of a box to those found, where they are new; how many there are then, of which one may not fit."""
+    mask = table.size - 1
+    for bz in range(first >> _20, (last >> _20) + 1):
+        for by in range((first >> _10) & _LOCAL, ((last >> _10) & _LOCAL) + 1):
+            for bx in range(first & _LOCAL, (last & _LOCAL) + 1):
+                key = np.int32((bz << LOCAL_BITS | by) << LOCAL_BITS | bx)
+                at = start_of(key, mask)
+                while table[at] != key and table[at] != -1:
+                    at = (at + 1) & mask
+                if table[at] == -1:
+                    if count == found.size:
+                        return count + 1
+                    table[at] = key
+                    found[count] = key
+                    count += 1
     return count
 
 

@@ -16,7 +16,7 @@ from cv3d.compute import Compute
 from cv3d.errors import InputError, UsageError
 from cv3d.fusion.block_finding import LOCAL_BITS, LOCAL_REACH, Search
 from cv3d.fusion.block_store import BlockStore
-from cv3d.fusion.carving import carve, nearest_depths
+from cv3d.fusion.carving import look_through
 from cv3d.fusion.consistency import consistent_depth
 from cv3d.fusion.engines import Batch, engine_for
 from cv3d.fusion.extracting import extract
@@ -24,7 +24,7 @@ from cv3d.fusion.frames import DepthFrame
 from cv3d.fusion.fused_engine import Workers
 from cv3d.fusion.grid_file import add_content, read_grid, write_grid
 from cv3d.fusion.layout import MAX_COUNT, SIDE, pack_keys, unpack_keys
-from cv3d.fusion.motions import anchor_of, cam_from_anchor
+from cv3d.fusion.motions import anchor_of
 from cv3d.fusion.options import GridOptions
 from cv3d.fusion.ray_casting import RayCast
 from cv3d.fusion.viewing import view
@@ -106,6 +106,7 @@ class VoxelGrid:
                 f"a range of {self.options.max_depth_m:g} m is too long for voxels of {voxel_m:g} m: "
                 f"use larger voxels, or a range of at most {farthest:.3g} m"
             )
+        self._workers = Workers(self.options.threads)
         self._engine = engine_for(self.compute, voxel_m, truncation, self.options)
         self._store: BlockStore | None = None
         self._frame_count = 0
@@ -301,7 +302,7 @@ class VoxelGrid:
 
     def _extract(self, least: int, has_triangles: bool) -> Mesh:
         store = self._store or BlockStore(self.compute.device, False, None, None)
-        return extract(store, self.voxel_m, _checked(least), Workers(self.options.threads), has_triangles)
+        return extract(store, self.voxel_m, _checked(least), self._workers, has_triangles)
 
     def _change(self, frames: Sequence[DepthFrame], sign: int) -> list[Integrated]:
         if not frames:
@@ -354,8 +355,8 @@ class VoxelGrid:
         if len(numbers):
             batch.integrate(store, store.rows(numbers), unpack_keys(keys), bits, anchors, sign)
         if options.is_carving:
-            for frame, anchor, count in zip(frames, anchors, known.tolist(), strict=True):
-                self._carve(frame, anchor, count, sign)
+            lengths = self.voxel_m, self.truncation_m
+            look_through(store, frames, anchors, known.tolist(), lengths, options.noise, sign, self._workers)
         self._frame_count += sign * len(frames)
         low, high = np.float32(options.min_depth_m), np.float32(options.max_depth_m)
         new = np.diff(known, prepend=known[0] if sign < 0 else before)
@@ -380,25 +381,6 @@ class VoxelGrid:
             local = np.stack([keys & mask, (keys >> LOCAL_BITS) & mask, keys >> (2 * LOCAL_BITS)], 1) - LOCAL_REACH
             result.append(local.astype(np.int32) + anchor)
         return result
-
-    def _carve(self, frame: DepthFrame, anchor: NDArray[np.int32], count: int, sign: int) -> None:
-        """Let a frame look through the first `count` blocks."""
-        assert self._store is not None
-        noise = self.options.noise
-        height, width = frame.depth.shape
-        carve(
-            self._store.index.blocks[:count],
-            anchor,
-            np.array(frame.camera.params[:4], np.float32),
-            cam_from_anchor(frame.cam_from_world, anchor, self.voxel_m),
-            nearest_depths(frame.depth),
-            (width, height),
-            np.float32(self.voxel_m),
-            np.float32(self.truncation_m),
-            np.array([noise.base_m, noise.quadratic], np.float32),
-            sign,
-            self._store.free,
-        )
 
 
 def _checked(least: int) -> int:

@@ -26,7 +26,7 @@ _SLOPE = np.float32(1.0 / SLOPE_STEPS)
 _STEPS = np.float32(DISTANCE_STEPS)
 _REACH, _FULL = np.float32(REACH_SPREADS), np.float32(FULL_SPREADS)
 _METRES = np.float32(1.0 / DEPTH_STEPS)
-_16, _LOW = np.int32(16), np.int32(0xFFFF)
+_8, _16, _BYTE, _LOW = np.int32(8), np.int32(16), np.int32(0xFF), np.int32(0xFFFF)
 _X, _Y, _Z = 0, VOXELS, 2 * VOXELS
 _ACROSS, _DOWN, _AHEAD = 3 * VOXELS, 4 * VOXELS, 5 * VOXELS
 _SCRATCH = 6 * VOXELS
@@ -200,12 +200,18 @@ def add_distances(scratch: Floats, whole: Ints, lengths: Floats, sign: Number, s
 @fused
 def add_colors(whole: Ints, sign: Number, has_color: bool, counts: NDArray[np.int8], colors: NDArray[np.int16]) -> None:
     """Count the voxels near the surface, and add its colour to them."""
+    most = np.int8(0)
+    for i in range(VOXELS):
+        most = max(most, counts[i])
+    if sign > 0 and most < MAX_COUNT:
+        add_simply(whole, has_color, counts, colors)
+        return
     if has_color:
         for i in range(VOXELS):
             near, rgb = sign * whole[_NEAR + i], whole[_RGB + i]
             shift = np.int32(1 if counts[i] + near > MAX_COUNT else 0)
-            red = (np.int32(colors[i]) + near * (rgb & np.int32(255))) >> shift
-            green = (np.int32(colors[VOXELS + i]) + near * ((rgb >> np.int32(8)) & np.int32(255))) >> shift
+            red = (np.int32(colors[i]) + near * (rgb & _BYTE)) >> shift
+            green = (np.int32(colors[VOXELS + i]) + near * ((rgb >> _8) & _BYTE)) >> shift
             blue = (np.int32(colors[2 * VOXELS + i]) + near * (rgb >> _16)) >> shift
             colors[i] = red if red > 0 else 0
             colors[VOXELS + i] = green if green > 0 else 0
@@ -214,3 +220,16 @@ def add_colors(whole: Ints, sign: Number, has_color: bool, counts: NDArray[np.in
         count = np.int32(counts[i]) + sign * whole[_NEAR + i]
         count = count >> np.int32(1 if count > MAX_COUNT else 0)
         counts[i] = count if count > 0 else 0
+
+
+@fused
+def add_simply(whole: Ints, has_color: bool, counts: NDArray[np.int8], colors: NDArray[np.int16]) -> None:
+    """The same where a frame is added and no voxel of the block is full."""
+    if has_color:
+        for i in range(VOXELS):
+            rgb = whole[_RGB + i] & -whole[_NEAR + i]
+            colors[i] += np.int16(rgb & _BYTE)
+            colors[VOXELS + i] += np.int16((rgb >> _8) & _BYTE)
+            colors[2 * VOXELS + i] += np.int16(rgb >> _16)
+    for i in range(VOXELS):
+        counts[i] += np.int8(whole[_NEAR + i])

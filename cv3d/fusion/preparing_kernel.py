@@ -71,34 +71,41 @@ def judge(
         How many count.
     """
     height, width = records.shape[0], records.shape[1] // 4
-    far = np.empty(4 * _PIECE, np.float32)
+    far, lengths = np.empty(4 * _PIECE, np.float32), np.empty(_PIECE, np.int32)
+    flat = inverse.reshape(-1)
     count: Number = 0
     for v in range(height):
         for u in range(0, width, _PIECE):
             some = min(_PIECE, width - u)
-            look_around(inverse, v, u, some, camera, judging, far)
             above, row, below = inverse[v + MARGIN - 1], inverse[v + MARGIN], inverse[v + MARGIN + 1]
-            judge_piece(above[u:], row[u:], below[u:], v, u, some, far, camera, judging, records[v, 4 * u :])
-        record = records[v]
-        for u in range(width):
-            count += np.int32(record[4 * u] > 0)
+            measure_baselines(row[u + MARGIN :], some, camera, judging, lengths)
+            look_around(flat, (v + MARGIN) * inverse.shape[1] + u + MARGIN, inverse.shape[1], some, lengths, far)
+            judge_piece(above[u:], row[u:], below[u:], v, u, some, lengths, far, camera, judging, records[v, 4 * u :])
+        count += how_many(records[v], width)
         if color.size:
-            paint(color[v], record, width)
+            paint(color[v], records[v], width)
     return count
 
 
 @fused
-def look_around(inverse: Floats, v: int, u: int, some: int, camera: Floats, judging: Floats, far: Floats) -> None:
-    """Fetch the inverse depth one baseline to the west, east, north and south of `some` pixels of a row."""
+def measure_baselines(row: Floats, some: int, camera: Floats, judging: Floats, lengths: NDArray[np.int32]) -> None:
+    """Fill `lengths` with the baselines of `some` pixels, whose inverse depth `row` begins with."""
     base, quadratic, by_noise = judging[0], judging[1], max(camera[0], camera[1]) * _BY_NOISE
-    row = inverse[v + MARGIN]
     for i in range(some):
-        at = u + i + MARGIN
-        length = int(_baseline(row[at], base, quadratic, by_noise))
-        far[i] = row[at - length]
-        far[_PIECE + i] = row[at + length]
-        far[2 * _PIECE + i] = inverse[v + MARGIN - length, at]
-        far[3 * _PIECE + i] = inverse[v + MARGIN + length, at]
+        lengths[i] = np.int32(_baseline(row[i], base, quadratic, by_noise))
+
+
+@fused
+def look_around(flat: Floats, first: int, stride: int, some: int, lengths: NDArray[np.int32], far: Floats) -> None:
+    """Fetch the inverse depth one baseline to the west, east, north and south of `some` pixels from `first` on."""
+    for i in range(some):
+        length, at = np.uint64(lengths[i]), np.uint64(first + i)
+        down = np.uint64(stride) * length
+        # Indices without a sign: they need not be looked at for counting from the end.
+        far[i] = flat[at - length]
+        far[_PIECE + i] = flat[at + length]
+        far[2 * _PIECE + i] = flat[at - down]
+        far[3 * _PIECE + i] = flat[at + down]
 
 
 @fused
@@ -117,6 +124,7 @@ def judge_piece(
     v: int,
     first: int,
     some: int,
+    lengths: NDArray[np.int32],
     far: Floats,
     camera: Floats,
     judging: Floats,
@@ -131,14 +139,14 @@ def judge_piece(
         v: row of the picture.
         first: column of the picture.
         some: how many pixels.
-        far: as :func:`look_around` fills it.
+        lengths: as :func:`measure_baselines` and
+        far: as :func:`look_around` fill them.
         camera: fx, fy, cx, cy.
         judging: base, quadratic, least cosine, sigmas of an edge.
         record: (4 some,), filled.
     """
     fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
     base, quadratic, least, sigmas = judging[0], judging[1], judging[2], judging[3]
-    by_noise = max(fx, fy) * _BY_NOISE
     y = (np.float32(v) - cy) / fy
     start = np.float32(first) - cx
     best = _WEIGHTS * base * base
@@ -153,7 +161,7 @@ def judge_piece(
         keeps = (here > _0) & ((west > _0) | (east > _0)) & ((north > _0) | (south > _0))
         keeps = keeps & ((across <= limit) | (west <= _0) | (east <= _0))
         keeps = keeps & ((down <= limit) | (north <= _0) | (south <= _0))
-        scale = -d * d / _baseline(here, base, quadratic, by_noise)
+        scale = -d * d / np.float32(lengths[i])
         gx = _gradient(here, far[i], far[_PIECE + i], limit) * scale
         gy = _gradient(here, far[2 * _PIECE + i], far[3 * _PIECE + i], limit) * scale
         x = (np.float32(i) + start) / fx
@@ -170,6 +178,15 @@ def judge_piece(
         record[4 * i + 1] = np.int32(weight if keeps else _0) << _16 | np.int32(slant if keeps else _0)
         record[4 * i + 2] = np.int32(right if keeps else _0) << _16 | (np.int32(ahead if keeps else _0) & _LOW)
         record[4 * i + 3] = np.int32(0)
+
+
+@fused
+def how_many(record: NDArray[np.int32], width: int) -> Number:
+    """Pixels of a row that count."""
+    count = np.int32(0)
+    for u in range(width):
+        count += np.int32(record[4 * u] > 0)
+    return count
 
 
 @fused
