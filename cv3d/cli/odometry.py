@@ -155,17 +155,18 @@ def _into_folder(
     from cv3d.reporting.odometry_summary import SCHEMA, describe_odometry
     from cv3d.reporting.odometry_truth import compare_with_truth
     from cv3d.reporting.result_folder import look_at_output
+    from cv3d.reporting.text_lines import folded_files
 
     digest = _digest(run, source, options, forms)
     earlier = look_at_output(out, digest, run.options.overwrite, SCHEMA).result
     is_done = earlier is not None and not earlier["interrupted"]
     if is_done and earlier is not None:
-        content = dict(earlier)
+        content: dict[str, Any] = dict(earlier)
     else:
         result = _follow(run, source, options, rerun=rerun)
         title = f"Odometry of {Path(source).name or source}"
         content = write_odometry(result, compare_with_truth(result), out, forms=forms, title=title, digest=digest)
-    run.emit(content, lambda: describe_odometry(content, str(out), _shown_files(content), is_done))
+    run.emit(content, lambda: describe_odometry(content, str(out), folded_files(content["files"]), is_done))
     return content
 
 
@@ -229,8 +230,3 @@ def _nothing_tracked(content: dict[str, Any]) -> str:
     doubts = sorted(content["doubts"], key=lambda doubt: -int(doubt["frames"]))
     reason = f": {doubts[0]['reason']}" if doubts and doubts[0]["reason"] else ""
     return f"{content['source']}: not one of {content['frames']} frames could be tracked{reason}"
-
-
-def _shown_files(content: dict[str, Any]) -> list[str]:
-    """The files, a folder among them by its name alone."""
-    return list(dict.fromkeys(f"{name.split('/')[0]}/" if "/" in name else name for name in content["files"]))

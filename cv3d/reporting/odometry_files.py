@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from cv3d.reporting.odometry_colmap import write_colmap
 from cv3d.reporting.odometry_page import odometry_page
 from cv3d.reporting.odometry_summary import SCHEMA, odometry_result
 from cv3d.reporting.odometry_truth import TruthComparison
-from cv3d.reporting.result_folder import REPORT_FILE, RESULT_FILE, remove_earlier_result
+from cv3d.reporting.result_folder import REPORT_FILE, RESULT_FILE, earlier_files, remove_earlier_result
 
 FRAMES_FILE, CAMERA_FILE, COLMAP_FOLDER = "frames.csv", "camera.json", "colmap"
 FRAME_COLUMNS = ("index", "time", "name", "state", "reason", "segment", "inliers", "parallax_deg", "key", "ms")
@@ -82,7 +81,7 @@ def write_odometry(
     Raises:
         OutputError: a file cannot be written.
     """
-    stale = _earlier_files(out)
+    stale = earlier_files(out, SCHEMA)
     remove_earlier_result(out)
     files: list[str] = []
     losses: list[str] = []
@@ -167,15 +166,3 @@ def _camera_extra(result: OdometryResult) -> dict[str, object]:
     if not result.is_camera_estimated:
         return {}
     return {"estimated_from": result.source, "focal_deviation_px": result.focal_deviation}
-
-
-def _earlier_files(out: Path) -> set[str]:
-    """What an earlier run left in a folder by its own account; no name that leads out of it."""
-    try:
-        earlier = json.loads((out / RESULT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    if not isinstance(earlier, dict) or earlier.get("schema") != SCHEMA:
-        return set()
-    names = {str(name) for name in earlier.get("files", [])}
-    return {name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}

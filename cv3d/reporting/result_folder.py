@@ -86,6 +86,23 @@ def remove_earlier_result(out: Path) -> None:
         raise OutputError(f"{path}: cannot be replaced: {error.strerror or error}") from error
 
 
+def earlier_files(out: Path, schema: str) -> set[str]:
+    """What an earlier run left in a folder by its own account; no name that leads out of it.
+
+    Args:
+        out: the output folder.
+        schema: of the results that this job writes; those of another are none of its.
+    """
+    try:
+        earlier = json.loads((out / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    if not isinstance(earlier, dict) or earlier.get("schema") != schema:
+        return set()
+    names = {str(name) for name in earlier.get("files", [])}
+    return {name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
+
+
 class _HasPicture(Protocol):
     @property
     def name(self) -> str: ...

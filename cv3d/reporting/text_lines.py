@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 
 WIDTH = 80
 LABEL = 13
@@ -28,3 +29,8 @@ def wrapped(words: str, indent: str = "") -> list[str]:
 def shortened(name: str, most: int) -> str:
     """A name, its end where it is too long: that is what tells files of one folder apart."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def folded_files(files: Iterable[str]) -> list[str]:
+    """Files as a summary lists them: those in folders by the folder's name alone."""
+    return list(dict.fromkeys(f"{name.split('/')[0]}/" if "/" in name else name for name in files))
