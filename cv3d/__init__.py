@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cv3d.geometry.cameras.rig import Rig as Rig
     from cv3d.geometry.mesh import Mesh as Mesh
     from cv3d.geometry.trajectory import Trajectory as Trajectory
+    from cv3d.media.key_choice import frames as frames
     from cv3d.media.undistorting import rectify_pair as rectify_pair
     from cv3d.media.undistorting import undistort as undistort
     from cv3d.odometry.estimator import Odometry as Odometry
@@ -68,6 +69,7 @@ _PUBLIC = {
     "evaluate_surface": "cv3d.evaluation.surface",
     "evaluate_trajectory": "cv3d.evaluation.trajectory.evaluating",
     "extract": "cv3d.features.matching",
+    "frames": "cv3d.media.key_choice",
     "fuse": "cv3d.fusion.fusing",
     "match": "cv3d.features.matching",
     "match_set": "cv3d.features.matching",
@@ -105,6 +107,7 @@ __all__ = [
     "evaluate_surface",
     "evaluate_trajectory",
     "extract",
+    "frames",
     "fuse",
     "match",
     "match_set",

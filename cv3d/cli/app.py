@@ -51,6 +51,7 @@ COMMANDS: dict[str, Verb | Group] = {
     "convert": Verb("cv3d.cli.convert:convert", "Convert camera files between tools."),
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
+    "frames": Verb("cv3d.cli.frames:frames", "Choose the key frames of a clip."),
     "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points through clips."),
     "fuse": Verb("cv3d.cli.fuse:fuse", "Fuse the depth of a recording into one surface."),
     "view": Verb("cv3d.cli.view:view", "See meshes, clouds, trajectories and cameras in space."),
