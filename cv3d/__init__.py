@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from cv3d.geometry.cameras.rig import Rig as Rig
     from cv3d.geometry.mesh import Mesh as Mesh
     from cv3d.geometry.trajectory import Trajectory as Trajectory
+    from cv3d.mapping.options import MapOptions as MapOptions
+    from cv3d.mapping.running import reconstruct as reconstruct
+    from cv3d.mapping.scene import Scene as Scene
     from cv3d.media.key_choice import frames as frames
     from cv3d.media.undistorting import rectify_pair as rectify_pair
     from cv3d.media.undistorting import undistort as undistort
@@ -50,6 +53,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Calibration": "cv3d.calibration",
     "Camera": "cv3d.geometry.cameras.camera",
+    "MapOptions": "cv3d.mapping.options",
     "MatchOptions": "cv3d.features.matching",
     "Mesh": "cv3d.geometry.mesh",
     "Odometry": "cv3d.odometry.estimator",
@@ -57,6 +61,7 @@ _PUBLIC = {
     "PairMatch": "cv3d.features.matching",
     "Rig": "cv3d.geometry.cameras.rig",
     "RigCalibration": "cv3d.calibration.rig.result",
+    "Scene": "cv3d.mapping.scene",
     "SetMatch": "cv3d.features.matching",
     "TrackResult": "cv3d.features.tracks",
     "Trajectory": "cv3d.geometry.trajectory",
@@ -77,6 +82,7 @@ _PUBLIC = {
     "read_cameras": "cv3d.formats.reading",
     "read_mesh": "cv3d.formats.meshes",
     "read_trajectory": "cv3d.formats.trajectories",
+    "reconstruct": "cv3d.mapping.running",
     "rectify_pair": "cv3d.media.undistorting",
     "track": "cv3d.features.tracks",
     "undistort": "cv3d.media.undistorting",
@@ -87,6 +93,7 @@ _PUBLIC = {
 __all__ = [
     "Calibration",
     "Camera",
+    "MapOptions",
     "MatchOptions",
     "Mesh",
     "Odometry",
@@ -94,6 +101,7 @@ __all__ = [
     "PairMatch",
     "Rig",
     "RigCalibration",
+    "Scene",
     "SetMatch",
     "TrackResult",
     "Trajectory",
@@ -116,6 +124,7 @@ __all__ = [
     "read_cameras",
     "read_mesh",
     "read_trajectory",
+    "reconstruct",
     "rectify_pair",
     "track",
     "undistort",

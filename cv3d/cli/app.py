@@ -52,7 +52,8 @@ COMMANDS: dict[str, Verb | Group] = {
     "undistort": Verb("cv3d.cli.undistort:undistort", "Undistort or rectify pictures and videos."),
     "diff": Verb("cv3d.cli.diff:diff", "Compare two calibrations of one camera over the image."),
     "frames": Verb("cv3d.cli.frames:frames", "Choose the key frames of a clip."),
-    "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points through clips."),
+    "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points in clips."),
+    "reconstruct": Verb("cv3d.cli.reconstruct:reconstruct", "Reconstruct a scene: cameras, poses and points."),
     "fuse": Verb("cv3d.cli.fuse:fuse", "Fuse the depth of a recording into one surface."),
     "view": Verb("cv3d.cli.view:view", "See meshes, clouds, trajectories and cameras in space."),
     "odometry": Verb("cv3d.cli.odometry:odometry", "Follow a moving camera: a pose for every frame of a recording."),
@@ -64,7 +65,7 @@ COMMANDS: dict[str, Verb | Group] = {
             "surface": Verb("cv3d.cli.evaluate_surface:surface", "Compare a mesh with the true surface."),
         },
     ),
-    "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has, what it lacks, and how to get it."),
+    "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has and lacks, and how to get it."),
 }
 
 

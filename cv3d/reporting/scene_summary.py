@@ -127,6 +127,17 @@ def describe_scene(
     return "\n".join([*lines, "", *wrapped(f"{state} {out}:"), *wrapped(f"  {', '.join(files)}", "  ")])
 
 
+def describe_stages(content: Mapping[str, Any], title: str, out: str) -> str:
+    """What the stages before the poses have done, for a person; arguments as of :func:`describe_scene`."""
+    count = content["images"]["total"]
+    words = f"{shortened(title, 40)}: {count:,} picture{'' if count == 1 else 's'}, done up to {content['stage']}"
+    lines = [*wrapped(words), "", *labelled("time", seconds_words(content["seconds"]))]
+    lines += _left_out_lines(content["images"]["left_out"])
+    for warning in content["warnings"]:
+        lines += wrapped(f"warning: {warning}", "  ")
+    return "\n".join([*lines, "", *wrapped(f"kept in {out}; a run with --to poses goes on from there")])
+
+
 def headline(content: Mapping[str, Any]) -> str:
     """The one sentence that a user needs, without an end."""
     images, models = content["images"], content["models"]

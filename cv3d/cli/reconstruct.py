@@ -1,0 +1,302 @@
+"""`cv3d reconstruct`: from pictures or a clip to cameras, poses and points."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from cv3d.cli.common import OutputOption, RequireOption, Run
+from cv3d.errors import QualityError, UsageError
+
+if TYPE_CHECKING:
+    from cv3d.geometry.cameras.camera import Camera
+    from cv3d.mapping.options import MapOptions
+    from cv3d.mapping.scaling import Scaling
+    from cv3d.mapping.scene import Scene
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def reconstruct(
+    run: Run,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="A video; or folders, globs, pictures of one scene; - reads a list from stdin.",
+            show_default=False,
+        ),
+    ],
+    output: OutputOption = None,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="STAGE", help="The last stage: frames, features, matches or poses."),
+    ] = "poses",
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STAGE", help="Do this stage and those after it anew.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with the stages that an earlier run has finished.")
+    ] = True,
+    camera: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Camera file of any format, held. Without: EXIF, then estimated.", show_default=False
+        ),
+    ] = None,
+    shared_camera: Annotated[
+        str, typer.Option("--shared-camera", metavar="auto|yes|no", help="Whether pictures of one size share a camera.")
+    ] = "auto",
+    mapper: Annotated[
+        str, typer.Option(metavar="NAME", help="How poses are found: auto, incremental or global.")
+    ] = "auto",
+    max_frames: Annotated[
+        int, typer.Option("--max-frames", min=2, metavar="N", help="Key frames taken from each video, at most.")
+    ] = 300,
+    pairs: Annotated[
+        str, typer.Option(metavar="CHOICE", help="auto, exhaustive, sequential, retrieval, or a file with pairs.")
+    ] = "auto",
+    max_size: Annotated[
+        int, typer.Option("--max-size", min=0, metavar="PX", help="Shrink longer sides to this; 0: never.")
+    ] = 1600,
+    max_keypoints: Annotated[
+        int, typer.Option("--max-keypoints", min=8, metavar="N", help="Keypoints of a picture, at most.")
+    ] = 2048,
+    extractor: Annotated[str, typer.Option(metavar="NAME", help="xfeat, aliked, disk or sift.")] = "xfeat",
+    matcher: Annotated[
+        str, typer.Option(metavar="NAME", help="auto: the cheap one, then the learned one where support is thin.")
+    ] = "auto",
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Align what pictures see of a point to a fraction of a pixel.")
+    ] = True,
+    scale_distance: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(
+            "--scale-distance",
+            metavar="A B LENGTH",
+            help="A known distance, e.g. a.jpg b.jpg 1.2m: between two cameras, or with NAME:x,y between the points "
+            "that are seen nearest to these pixels.",
+            show_default=False,
+        ),
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE:COLSxROWS",
+            help="A board that is seen, as of calibrate; found out when not given. Needs --square.",
+            show_default=False,
+        ),
+    ] = None,
+    square: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH", help="Side of a square of a board that is seen. Sets the scale.", show_default=False
+        ),
+    ] = None,
+    up: Annotated[str, typer.Option(metavar="auto|no", help="Look for the vertical, and turn z upwards.")] = "auto",
+    gps: Annotated[str, typer.Option(metavar="auto|no", help="Use positions of EXIF tags, if any.")] = "auto",
+    require: RequireOption = None,
+) -> None:
+    """Reconstruct a scene from pictures or a clip: cameras, poses and points.
+
+    Stages, each resumed by a second run: frames, features, matches, poses (the last one so far). OUT gets COLMAP
+    models in sparse/0 and on, transforms.json for nerfstudio, points.ply, cameras.ply, of a clip cameras.tum and the
+    frames in images/, pictures.csv, result.json and report.html, which says of every picture what became of it.
+    Without -o, OUT is named after the first input. Exits with 3 when a --require is not met, when no picture could be
+    placed, or when the camera only turned. Ctrl-C keeps the stages that are finished.
+
+    Figures for --require: registered, registered_share, models, mean_reprojection_px, points, track_length.
+
+    Example: cv3d reconstruct walk.mp4 -o walk --require 'registered_share>=0.9'
+
+    Example: cv3d reconstruct photos/ --camera camera.json --scale-distance a.jpg b.jpg 1.2m
+    """
+    from cv3d.cli.calibrate import default_name
+    from cv3d.evaluation.requirements import check, check_names, parse_requirement
+    from cv3d.features.matching import MatchOptions, PairChoice
+    from cv3d.formats.reading import read_camera
+    from cv3d.mapping.options import MapOptions, Mapper, SharedCamera, Stage
+    from cv3d.reporting.scene_summary import MEASURES, measures
+
+    requirements = [parse_requirement(text) for text in require or []]
+    check_names(requirements, MEASURES)
+    sources = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
+    if not sources:
+        raise UsageError("no input given: name a video, a folder, a glob or pictures")
+    options = MapOptions(
+        from_stage=None if begin is None else _choice(Stage, begin, "--from"),
+        to_stage=_choice(Stage, to, "--to"),
+        resume=resume,
+        mapper=_choice(Mapper, mapper, "--mapper"),
+        shared_camera=_choice(SharedCamera, shared_camera, "--shared-camera"),
+        max_frames=max_frames,
+        pairs=PairChoice(pairs, seed=run.options.seed),
+        matching=MatchOptions(
+            extractor=extractor,
+            matcher=matcher,
+            max_keypoints=max_keypoints,
+            max_side=max_size or None,
+            refine=False,
+            seed=run.options.seed,
+        ),
+        refine=refine,
+        scale=_scaling(scale_distance, board, square),
+        up=_is_auto(up, "--up"),
+        gps=_is_auto(gps, "--gps"),
+        seed=run.options.seed,
+    )
+    name = default_name(sources[0])
+    out = output if output is not None else Path(f"{name}_reconstruction")
+    if any(out.resolve() == Path(source).resolve() for source in sources):
+        raise UsageError(f"{out}: is an input itself; name another folder with -o")
+    job = _Job(sources, out, name, options, camera, None if camera is None else read_camera(camera))
+    if options.to_stage is not Stage.POSES:
+        _prepare(run, job)
+        return
+    content = _place(run, job)
+    if content["interrupted"]:
+        raise KeyboardInterrupt(f"what was found until then is written to {out}; the same command goes on from there")
+    _check_placed(content)
+    failures = check(requirements, measures(content))
+    if failures:
+        raise QualityError("; ".join(str(failure) for failure in failures))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One reconstruction, parsed and checked."""
+
+    sources: Sequence[str]
+    out: Path
+    name: str
+    """What the inputs are called."""
+    options: MapOptions
+    camera_file: Path | None
+    camera: Camera | None
+
+    def digest(self) -> str:
+        """Of everything that the result depends on."""
+        from cv3d.mapping.options import MapOptions
+        from cv3d.media.inputs import find_pictures
+        from cv3d.reporting.result_folder import files_digest
+
+        found = find_pictures(self.sources)
+        files = [picture.source for picture in found] + [video.source for video in found.videos]
+        files += [self.camera_file] if self.camera_file is not None else []
+        # Which stages are done anew changes nothing of what comes out.
+        plain = MapOptions()
+        options = replace(self.options, from_stage=plain.from_stage, to_stage=plain.to_stage, resume=plain.resume)
+        return files_digest(files, repr(options))
+
+
+def _choice(kinds: type[Choice], text: str, option: str) -> Choice:
+    try:
+        return kinds(text)
+    except ValueError:
+        known = ", ".join(kinds)
+        raise UsageError(f"{option} '{text}': write one of {known}") from None
+
+
+def _is_auto(text: str, option: str) -> bool:
+    if text not in ("auto", "no"):
+        raise UsageError(f"{option} '{text}': write auto or no")
+    return text == "auto"
+
+
+def _scaling(distance: tuple[str, str, str] | None, board: str | None, square: str | None) -> Scaling | None:
+    """What the unit of length is to be taken from."""
+    from cv3d.calibration.board_text import parse_board
+    from cv3d.calibration.board_text import parse_length as parse_side
+    from cv3d.cli.quantities import parse_length
+    from cv3d.mapping.scaling import KnownBoard, KnownDistance, parse_place
+
+    if board is not None and square is None:
+        raise UsageError("--board sets the scale together with the side of its squares: add --square, e.g. 25mm")
+    if distance is not None and square is not None:
+        raise UsageError("--scale-distance and --square both set the scale; give one of them")
+    if distance is not None:
+        first, second, length = distance
+        return KnownDistance(parse_place(first), parse_place(second), parse_length(length, "--scale-distance"))
+    if square is not None:
+        return KnownBoard(None if board is None else parse_board(board), parse_side(square))
+    return None
+
+
+def _reconstruct(run: Run, job: _Job) -> Scene:
+    """Do it; an interruption says what is kept."""
+    from cv3d.mapping.running import reconstruct as reconstruct_scene
+
+    try:
+        scene: Scene = reconstruct_scene(
+            job.sources if len(job.sources) > 1 else job.sources[0],
+            job.out,
+            options=job.options,
+            camera=job.camera,
+            compute=run.compute,
+            progress=run.progress,
+        )
+        return scene
+    except KeyboardInterrupt as stop:
+        kept = f"finished stages are kept in {job.out}; the same command goes on from there"
+        raise KeyboardInterrupt(str(stop) or kept) from None
+
+
+def _prepare(run: Run, job: _Job) -> None:
+    """Do the stages before the poses; their results are for the stages after them, and nothing else is written."""
+    from cv3d.reporting.scene_summary import describe_stages, scene_result
+
+    scene = _reconstruct(run, job)
+    content = scene_result(scene) | {"stage": job.options.to_stage.value}
+    run.emit(content, lambda: describe_stages(content, job.name, str(job.out)))
+    if scene.interrupted:
+        raise KeyboardInterrupt(f"finished stages are kept in {job.out}; the same command goes on from there")
+
+
+def _place(run: Run, job: _Job) -> dict[str, Any]:
+    """Do all of it unless it is done already, write it, print it."""
+    from cv3d.mapping.scene import SCENE_SCHEMA
+    from cv3d.reporting.result_folder import look_at_output
+    from cv3d.reporting.scene_files import write_scene
+    from cv3d.reporting.scene_summary import describe_scene
+    from cv3d.reporting.set_pictures import SetPictures
+    from cv3d.reporting.text_lines import folded_files
+
+    digest = job.digest()
+    earlier = look_at_output(job.out, digest, run.options.overwrite, SCENE_SCHEMA).result
+    is_anew = job.options.from_stage is not None or not job.options.resume
+    content: dict[str, Any]
+    if earlier is not None and not earlier["interrupted"] and not is_anew:
+        content = dict(earlier)
+        is_done = True
+    else:
+        scene = _reconstruct(run, job)
+        run.progress.start("write results")
+        title = f"Reconstruction of {job.name}"
+        content = write_scene(scene, job.out, load=SetPictures(job.sources), title=title, digest=digest)
+        run.progress.finish("write results")
+        is_done = False
+    files = folded_files(content["files"])
+    run.emit(content, lambda: describe_scene(content, job.name, str(job.out), files, is_done))
+    return content
+
+
+def _check_placed(content: Mapping[str, Any]) -> None:
+    """See that there are poses.
+
+    Raises:
+        QualityError: there are none, or orientations alone.
+    """
+    from cv3d.reporting.scene_summary import headline, left_out_groups
+
+    if not content["models"]:
+        groups = left_out_groups(content["images"]["left_out"])
+        raise QualityError("; ".join([headline(content), *(f"mostly: {reason}" for reason, _, _ in groups[:1])]))
+    if content["models"][0]["oriented_only"]:
+        raise QualityError(f"{headline(content)}; places need a camera that moves: walk sideways while filming")
