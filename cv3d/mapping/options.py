@@ -8,6 +8,7 @@ from enum import StrEnum
 from cv3d.errors import UsageError
 from cv3d.features.matching import MatchOptions, PairChoice
 from cv3d.mapping.growing import GrowOptions
+from cv3d.mapping.scaling import Scaling
 
 
 class Stage(StrEnum):
@@ -57,7 +58,7 @@ class MapOptions:
     """
 
     from_stage: Stage | None = None
-    """What is done anew from here on, although an earlier run has done it; None: what that run has finished is taken."""
+    """What is done anew from here on, although an earlier run has done it; None: nothing is."""
     to_stage: Stage = Stage.POSES
     """The last stage."""
     resume: bool = True
@@ -71,6 +72,8 @@ class MapOptions:
     growing: GrowOptions = field(default_factory=GrowOptions)
     refine: bool = True
     """Whether observations are aligned photometrically along their tracks."""
+    scale: Scaling | None = None
+    """From what the unit of length is taken; None: from depth or positions where there are any, else arbitrary."""
     up: bool = True
     """Whether the vertical is looked for in the pictures."""
     gps: bool = True
