@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from cv3d.calibration.checks.base import Finding, Severity, listed
-from cv3d.calibration.checks.exif import CameraRecord
 from cv3d.calibration.checks.freedom import Tangents, free_for_all
 from cv3d.calibration.solving import Solution
 from cv3d.geometry.cameras import get_model
+from cv3d.media.exif import CameraRecord
 
 Size = tuple[int, int]
 

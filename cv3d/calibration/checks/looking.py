@@ -20,7 +20,6 @@ from cv3d.calibration.checks.board_shape import (
 )
 from cv3d.calibration.checks.boards_in_view import inverted_finding, other_boards_finding
 from cv3d.calibration.checks.contest import convicted
-from cv3d.calibration.checks.exif import CameraRecord, read_record
 from cv3d.calibration.checks.focus import focus_finding, focus_suspect, stabilisation_finding, stabilisation_suspect
 from cv3d.calibration.checks.framing_history import (
     Size,
@@ -35,6 +34,7 @@ from cv3d.calibration.checks.rolling_shutter import shutter_finding, shutter_sus
 from cv3d.calibration.problem import Observations, spread_indices
 from cv3d.calibration.quality import Level
 from cv3d.calibration.solving import Solution
+from cv3d.media.exif import CameraRecord, read_record
 from cv3d.media.picture import Picture
 
 if TYPE_CHECKING:

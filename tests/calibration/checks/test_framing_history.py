@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from cv3d.calibration.checks.base import Severity
-from cv3d.calibration.checks.exif import CameraRecord, read_record
 from cv3d.calibration.checks.framing_history import changed_sizes, recorded_history
+from cv3d.media.exif import CameraRecord, read_record
 
 PHONE = CameraRecord("Maker Phone", "1.0", 4.4, 26.0, None, (4032, 3024))
 FOCAL = 26.0 / 36.0 * 4032.0
