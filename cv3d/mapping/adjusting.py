@@ -79,7 +79,7 @@ def adjust(
         result = adjust_bundle(problem, options)
     except (EstimationError, InputError):
         return None
-    moved = np.isfinite(result.points).all(axis=1)
+    moved: Bools = np.asarray(np.isfinite(result.points).all(axis=1))
     state.points[tracks] = np.where(moved[:, None], result.points, np.nan)
     state.active[rows[~moved[result.problem.observations.point]]] = False
     state.poses[pictures] = result.poses

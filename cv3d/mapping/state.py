@@ -161,14 +161,23 @@ class MapState:
         rows = np.flatnonzero(looked[self.table.picture] & self.has_point[self.table.track])
         self.active[rows] = self.errors(rows) <= self.tolerances.max_error
         self.active &= self.placed[self.table.picture]
-        self._drop_undetermined()
+        self.drop_undetermined()
         return int((before != self.active).sum())
+
+    def saved(self) -> tuple[Floats, Bools, Floats, Bools, list[Camera]]:
+        """What :meth:`restore` brings back."""
+        return self.poses.copy(), self.placed.copy(), self.points.copy(), self.active.copy(), list(self.cameras)
+
+    def restore(self, saved: tuple[Floats, Bools, Floats, Bools, list[Camera]]) -> None:
+        """Go back to what :meth:`saved` gave."""
+        self.poses, self.placed, self.points, self.active, cameras = saved
+        self.set_cameras(cameras)
 
     def displace(self, pictures: Bools) -> None:
         """Take pictures out of the map, (P,)."""
         self.placed &= ~pictures
         self.active &= self.placed[self.table.picture]
-        self._drop_undetermined()
+        self.drop_undetermined()
 
     def counts(self) -> Ints:
         """Active rows of each picture, (P,)."""
@@ -182,7 +191,14 @@ class MapState:
         """The largest angle under which active rows see each point, (T,), radians."""
         return ray_angles(self.table.starts, self.active, self.points, self.centres()[self.table.picture])
 
-    def _drop_undetermined(self) -> None:
+    def keep_agreeing(self) -> None:
+        """Drop active rows that do not agree with their point; none becomes active."""
+        rows = np.flatnonzero(self.active)
+        self.active[rows] = self.errors(rows) <= self.tolerances.max_error
+        self.drop_undetermined()
+
+    def drop_undetermined(self) -> None:
+        """Drop points that fewer than two active rows see, or under too narrow an angle."""
         enough = np.bincount(self.table.track[self.active], minlength=self.table.count) >= 2
         wide = self.angles() >= np.radians(self.tolerances.min_angle_deg)
         lost = self.has_point & ~(enough & wide)

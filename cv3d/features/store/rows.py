@@ -53,6 +53,12 @@ def forget_pairs(database: sqlite3.Connection, image_id: int, tables: tuple[str,
         database.executemany(f"DELETE FROM {table} WHERE pair_id = ?", identities)
 
 
+def forget_all_pairs(database: sqlite3.Connection) -> None:
+    """Delete all matches and geometries; the features stay."""
+    for table in (*_MATCHES, *GEOMETRIES):
+        database.execute(f"DELETE FROM {table}")
+
+
 def forget_geometry_of_camera(database: sqlite3.Connection, camera_id: int) -> None:
     """Delete the geometry of all pairs with a picture of a camera."""
     pictures = f"(SELECT image_id FROM images WHERE camera_id = {int(camera_id)})"

@@ -23,6 +23,7 @@ from cv3d.features.store.records import PairMatches, PictureFeatures, StoreCount
 from cv3d.features.store.rows import (
     GEOMETRIES,
     enter_frame,
+    forget_all_pairs,
     forget_features,
     forget_geometry_of_camera,
     forget_pairs,
@@ -363,6 +364,11 @@ class FeatureStore:
         if row is None:
             return None
         return PairMatches(colmap.matches_from_blob(*row[:3]), _floats(row[3]))
+
+    def forget_matches(self) -> None:
+        """Forget all matches and geometries of pairs; the features stay."""
+        with self._connection.transaction() as database:
+            forget_all_pairs(database)
 
     def matched_pairs(self) -> Iterator[Pair]:
         """Every pair that was matched, by the first picture's id and then the second's."""

@@ -1,0 +1,196 @@
+"""From pictures or a clip to a scene: what the command does, as one function."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.compute import Compute
+from cv3d.errors import OutputError
+from cv3d.features.matching import SetMatch, match_pictures
+from cv3d.features.matching.collection import STORE_FILE
+from cv3d.features.store import FeatureStore
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.mapping.assembling import assemble, left_out, view_graph
+from cv3d.mapping.frames import SceneFrames, list_frames
+from cv3d.mapping.graph import MatchGraph, build_tracks, load_graph
+from cv3d.mapping.options import MapOptions, Stage
+from cv3d.mapping.preparing import CameraPlan, plan_cameras, with_pairs_geometry
+from cv3d.mapping.refining import refine_map
+from cv3d.mapping.scene import Scene, ViewGraph
+from cv3d.mapping.solving import Solved, final_stage, map_incrementally
+from cv3d.progress import SILENT, Progress
+
+
+@dataclass
+class _Clock:
+    """Seconds of each stage."""
+
+    began: float = field(default_factory=time.perf_counter)
+    laps: dict[str, float] = field(default_factory=dict)
+
+    def lap(self, stage: str) -> None:
+        self.laps[stage] = time.perf_counter() - self.began - sum(self.laps.values())
+
+    def total(self) -> dict[str, float]:
+        return {**self.laps, "total": time.perf_counter() - self.began}
+
+
+def reconstruct(
+    source: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    options: MapOptions | None = None,
+    camera: Camera | None = None,
+    compute: Compute | None = None,
+    progress: Progress = SILENT,
+) -> Scene:
+    """Where pictures were taken, and the points that they show.
+
+    Args:
+        source: folders, globs, pictures or videos.
+        output: the folder that keeps what every stage finds, for a later run to go on from; None: nothing is kept.
+        options: stages, mapper, thresholds, seed.
+        camera: of all pictures, where it is known. Else each camera is estimated from EXIF tags and the pictures.
+        compute: where dense work runs; the best device of this machine by default.
+        progress: told of every stage.
+
+    Returns:
+        The scene; where `options.to_stage` is not the last stage, without models.
+
+    Raises:
+        UsageError: options contradict each other.
+        InputError: nothing can be read, or there are fewer than two pictures.
+        PictureError: a clip cannot be decoded, or a picture has another shape than the camera's.
+        DependencyError: weights are not here.
+        OutputError: the folder cannot be written.
+    """
+    options, compute, clock = options or MapOptions(), compute or Compute.choose(), _Clock()
+    with ExitStack() as stack:
+        if output is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cv3d-scene-")))
+        else:
+            folder = Path(output)
+            _make(folder)
+        anew = options.redoes(Stage.FRAMES)
+        frames = list_frames(source, options.max_frames, folder, anew=anew, progress=progress)
+        clock.lap(Stage.FRAMES)
+        kept = None if output is None else folder
+        if not options.reaches(Stage.FEATURES):
+            return _without_models(frames, None, options, compute, clock, kept)
+        _forget(folder / STORE_FILE, options)
+        matched = _match(frames, folder, camera, options, compute, progress)
+        clock.laps[Stage.FEATURES] = matched.seconds.get("extract", 0.0)
+        clock.lap(Stage.MATCHES)
+        if not options.reaches(Stage.POSES):
+            return _without_models(frames, matched, options, compute, clock, kept)
+        graph = load_graph(matched.store, matched, frames.pictures, options.matching)
+        scene = _map(graph, camera, options, compute, progress)
+        clock.lap(Stage.POSES)
+        warnings = (*frames.warnings, *scene.warnings)
+        return replace(scene, warnings=warnings, seconds=clock.total(), folder=kept)
+
+
+def _map(graph: MatchGraph, camera: Camera | None, options: MapOptions, compute: Compute, progress: Progress) -> Scene:
+    plan = plan_cameras(graph.pictures, graph.sizes, camera, options.shared_camera)
+    plan = with_pairs_geometry(plan, graph)
+    table = build_tracks(graph)
+    growing = replace(options.growing, seed=options.seed)
+    solved = map_incrementally(graph, table, plan.known, plan.camera_of, growing, progress)
+    if options.refine:
+        _refine(solved, plan, graph, compute, progress)
+
+    def read_rgb(picture: int) -> NDArray[np.uint8]:
+        return graph.pictures[picture].read_rgb().array
+
+    models = tuple(assemble(state, plan.known, final_stage(state), read_rgb) for state in solved.maps)
+    return Scene(
+        models,
+        left_out(graph, solved.maps, solved.attempts),
+        view_graph(graph, solved.maps),
+        "incremental",
+        seed=options.seed,
+        device=compute.device.type,
+    )
+
+
+def _refine(solved: Solved, plan: CameraPlan, graph: MatchGraph, compute: Compute, progress: Progress) -> None:
+    def read_gray(picture: int) -> NDArray[np.uint8]:
+        return graph.pictures[picture].read_gray().array
+
+    for state in solved.maps:
+        refine_map(state, plan.known, final_stage(state), read_gray, compute, progress)
+
+
+def _match(
+    frames: SceneFrames,
+    folder: Path,
+    camera: Camera | None,
+    options: MapOptions,
+    compute: Compute,
+    progress: Progress,
+) -> SetMatch:
+    return match_pictures(
+        frames.pictures,
+        folder,
+        replace(options.matching, seed=options.seed),
+        choice=options.pairs,
+        cameras=[camera] * len(frames.pictures),
+        is_video=frames.is_video,
+        compute=compute,
+        progress=progress,
+    )
+
+
+def _forget(store: Path, options: MapOptions) -> None:
+    """Drop what an earlier run has found, as far as it is to be found anew."""
+    if not store.exists():
+        return
+    if options.redoes(Stage.FEATURES):
+        for part in (store, *store.parent.glob(f"{store.name}-*")):
+            part.unlink()
+    elif options.redoes(Stage.MATCHES):
+        with FeatureStore.open(store) as opened:
+            opened.forget_matches()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror or error}") from error
+
+
+def _without_models(
+    frames: SceneFrames,
+    matched: SetMatch | None,
+    options: MapOptions,
+    compute: Compute,
+    clock: _Clock,
+    folder: Path | None,
+) -> Scene:
+    """What there is before poses are looked for."""
+    names = tuple(picture.name for picture in frames.pictures)
+    if matched is None:
+        pairs, inliers = np.zeros((0, 2), np.intp), np.zeros(0, np.intp)
+    else:
+        pairs, inliers = matched.edges.astype(np.intp), matched.inliers.astype(np.intp)
+    graph = ViewGraph(names, pairs, inliers, np.ones(len(pairs), np.bool_))
+    return Scene(
+        (),
+        (),
+        graph,
+        "none",
+        warnings=frames.warnings,
+        seconds=clock.total(),
+        seed=options.seed,
+        device=compute.device.type,
+        folder=folder,
+    )
