@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.fusion.layout import Number, pack_keys
+from cv3d.fusion.layout import REACH, Number, pack_keys
 from cv3d.geometry.fused import fused
 
 _EMPTY = -1
 _START = 1 << 12
+
+
+class IndexTable(NamedTuple):
+    """The hash table as kernels read it."""
+
+    keys: NDArray[np.int64]
+    """(2^bits,) -1 where empty."""
+    numbers: NDArray[np.int32]
+    """(2^bits,) of the blocks with these keys."""
+    bits: int
 
 
 @fused
@@ -45,6 +57,16 @@ def insert(
         numbers[at] = first + i
 
 
+@fused
+def number_of(bx: Number, by: Number, bz: Number, table: IndexTable) -> Number:
+    """The number of a block, -1 where it is not there."""
+    key = ((np.int64(bz) + REACH) << 42) | ((np.int64(by) + REACH) << 21) | (np.int64(bx) + REACH)
+    at, mask = slot_of(key, table.bits), (1 << table.bits) - 1
+    while table.keys[at] != key and table.keys[at] != -1:
+        at = (at + 1) & mask
+    return table.numbers[at] if table.keys[at] == key else -1
+
+
 class BlockIndex:
     """The blocks of a grid, numbered from 0 in the order in which they came."""
 
@@ -64,9 +86,9 @@ class BlockIndex:
         return self._blocks[: self._count]
 
     @property
-    def table(self) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
-        """The hash table as kernels read it: keys, -1 where empty; numbers; and the bits of its size."""
-        return self._table, self._numbers, self._bits
+    def table(self) -> IndexTable:
+        """The hash table."""
+        return IndexTable(self._table, self._numbers, self._bits)
 
     def numbers(self, keys: NDArray[np.int64]) -> NDArray[np.int32]:
         """The numbers of keys (n,), -1 for those that are not there."""

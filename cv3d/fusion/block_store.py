@@ -17,6 +17,8 @@ from cv3d.fusion.spilling import SpillFile
 Numbers = NDArray[np.int32]
 
 _LEAST_GROWTH = 512
+_GROUP = 512
+"""Blocks that are written or read at a time."""
 
 
 class BlockStore:
@@ -115,8 +117,7 @@ class BlockStore:
             is_new = self._rows[missing] == _NOWHERE
             self._put(places[is_new], None)
             if not is_new.all():
-                assert self._spill is not None
-                self._put(places[~is_new], self._spill.read(missing[~is_new]))
+                self._fetch(missing[~is_new], places[~is_new])
             self._rows[missing] = places
         return self._rows[numbers].astype(np.int64)
 
@@ -146,7 +147,10 @@ class BlockStore:
         is_away = rows == _ON_DISK
         if is_away.any():
             assert self._spill is not None
-            _assign(result, is_away, self._spill.read(numbers[is_away]))
+            away = np.flatnonzero(is_away)
+            for first in range(0, len(away), _GROUP):
+                some = away[first : first + _GROUP]
+                _assign(result, some, self._spill.read(numbers[some]))
         return result
 
     def all_rows(self) -> NDArray[np.int32] | None:
@@ -175,13 +179,41 @@ class BlockStore:
         here = here[self._touched[here] < self._clock]
         # More than is needed, so that not every frame writes.
         wanted = min(len(here), max(count - room, self._max_rows // 8))
-        oldest = here[np.argsort(self._touched[here], kind="stable")[:wanted]]
+        self._put_aside(here[np.argsort(self._touched[here], kind="stable")[:wanted]])
+
+    def _put_aside(self, numbers: NDArray[np.integer]) -> None:
+        """Lay blocks on disk, a few at a time: copies of all would take the memory that is wanted.
+
+        Raises:
+            OutputError: the disk is full. What could not be put aside is still in memory.
+        """
         if self._spill is None:
             self._spill = SpillFile(self.has_color, self._spill_folder)
-        rows = self._rows[oldest].astype(np.int64)
-        self._spill.write(oldest, self._download(rows))
-        self._rows[oldest] = _ON_DISK
-        self._vacant.extend(rows.tolist())
+        for first in range(0, len(numbers), _GROUP):
+            some = numbers[first : first + _GROUP]
+            rows = self._rows[some].astype(np.int64)
+            self._spill.write(some, self._download(rows))
+            self._rows[some] = _ON_DISK
+            self._vacant.extend(rows.tolist())
+
+    def _fetch(self, numbers: Numbers, places: NDArray[np.int64]) -> None:
+        """Bring blocks from disk to rows, a few at a time."""
+        assert self._spill is not None
+        for first in range(0, len(numbers), _GROUP):
+            some = slice(first, first + _GROUP)
+            self._put(places[some], self._spill.read(numbers[some]))
+
+    def release(self) -> None:
+        """Where blocks lie on disk already, lay all of them there and give back their memory: other work needs it.
+
+        Raises:
+            OutputError: the disk is full. What could not be put aside is still in memory.
+        """
+        if self._spill is None:
+            return
+        self._put_aside(np.flatnonzero(self._rows[: len(self)] >= 0))
+        self._vacant, self._used = [], 0
+        self._resize(0)
 
     def _vacate(self, count: int) -> NDArray[np.int64]:
         """Rows that are free, after growing where there are too few."""
@@ -190,18 +222,18 @@ class BlockStore:
         end = self._used + count - reused
         if end > self._capacity:
             size = max(end, self._capacity + max(_LEAST_GROWTH, self._capacity // 8))
-            self._grow(size if self._max_rows is None else max(end, min(size, self._max_rows)))
+            self._resize(size if self._max_rows is None else max(end, min(size, self._max_rows)))
         places.extend(range(self._used, end))
         self._used = end
         return np.array(places, np.int64)
 
-    def _grow(self, size: int) -> None:
+    def _resize(self, size: int) -> None:
         if self._is_host:
             # In place: the system moves the pages, and there are never two copies.
             for array in self._host.arrays:
                 array.resize((size, *array.shape[1:]), refcheck=False)
         else:
-            self._tensors = VoxelTensors(*(_grown(tensor, size) for tensor in _parts(self._tensors)))  # type: ignore[arg-type]
+            self._tensors = VoxelTensors(*(_resized(tensor, size) for tensor in _parts(self._tensors)))  # type: ignore[arg-type]
         self._capacity = size
 
     def _put(self, rows: NDArray[np.int64], values: Fields | None) -> None:
@@ -235,11 +267,12 @@ def _parts(tensors: VoxelTensors) -> tuple[torch.Tensor | None, ...]:
     return (tensors.sums, tensors.weights, tensors.counts, tensors.colors)
 
 
-def _grown(tensor: torch.Tensor | None, size: int) -> torch.Tensor | None:
+def _resized(tensor: torch.Tensor | None, size: int) -> torch.Tensor | None:
     if tensor is None:
         return None
     result = torch.zeros((size, *tensor.shape[1:]), dtype=tensor.dtype, device=tensor.device)
-    result[: len(tensor)] = tensor
+    kept = min(size, len(tensor))
+    result[:kept] = tensor[:kept]
     return result
 
 
@@ -249,6 +282,6 @@ def _extended(values: NDArray[np.int32], size: int) -> NDArray[np.int32]:
     return result
 
 
-def _assign(target: Fields, where: NDArray[np.bool_], values: Fields) -> None:
+def _assign(target: Fields, where: NDArray[np.bool_] | NDArray[np.intp], values: Fields) -> None:
     for into, array in zip(target.arrays, values.arrays, strict=True):
         into[where] = array

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -13,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
-from cv3d.errors import InputError, UsageError
+from cv3d.errors import InputError, OutputError, UsageError
 from cv3d.fusion.block_finding import LOCAL_BITS, LOCAL_REACH, Search
 from cv3d.fusion.block_store import BlockStore
 from cv3d.fusion.carving import look_through
 from cv3d.fusion.consistency import consistent_depth
 from cv3d.fusion.engines import Batch, engine_for
-from cv3d.fusion.extracting import extract
+from cv3d.fusion.extracting import MeshPiece, extract, extract_pieces
 from cv3d.fusion.frames import DepthFrame
 from cv3d.fusion.fused_engine import Workers
 from cv3d.fusion.grid_file import add_content, read_grid, write_grid
@@ -217,6 +218,20 @@ class VoxelGrid:
         """
         return self._extract(min_observations, True)
 
+    def mesh_pieces(self, min_observations: int = 2) -> Iterator[MeshPiece]:
+        """The surface of :meth:`extract_mesh`, bit by bit, for surfaces that memory does not hold.
+
+        Args:
+            min_observations: as for :meth:`extract_mesh`.
+
+        Yields:
+            Pieces of a few thousand vertices, in their order.
+
+        Raises:
+            UsageError: less than one observation is asked for.
+        """
+        return extract_pieces(self._released(), self.voxel_m, _checked(min_observations), self._workers)
+
     def extract_points(self, min_observations: int = 2) -> Mesh:
         """The vertices of :meth:`extract_mesh` without triangles."""
         return self._extract(min_observations, False)
@@ -301,8 +316,15 @@ class VoxelGrid:
         return self._store
 
     def _extract(self, least: int, has_triangles: bool) -> Mesh:
+        return extract(self._released(), self.voxel_m, _checked(least), self._workers, has_triangles)
+
+    def _released(self) -> BlockStore:
+        """The store, without voxels in memory if memory is scarce: the surface needs it."""
         store = self._store or BlockStore(self.compute.device, False, None, None)
-        return extract(store, self.voxel_m, _checked(least), self._workers, has_triangles)
+        # A full disk is no reason not to take out the surface of what is there.
+        with contextlib.suppress(OutputError):
+            store.release()
+        return store
 
     def _change(self, frames: Sequence[DepthFrame], sign: int) -> list[Integrated]:
         if not frames:

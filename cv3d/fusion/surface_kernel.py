@@ -12,7 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.fusion.layout import DISTANCE_STEPS, SIDE, Number
+from cv3d.fusion.layout import SIDE, Number
+from cv3d.fusion.voxel_view import VoxelView, color_at, distance_at, rounded
 from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -24,8 +25,7 @@ WORDS = 3 * SIDE
 _REACH = SIDE + 1
 _CELLS = _REACH**3
 _UNSEEN = np.float32(np.nan)
-_0, _1 = np.float32(0.0), np.float32(1.0)
-_STEPS = np.float32(DISTANCE_STEPS)
+_0 = np.float32(0.0)
 _BIT = np.uint64(1)
 
 
@@ -39,29 +39,13 @@ def bits_of(word: Number) -> Number:
 
 
 @fused
-def distance_at(
-    row: Number, free: Number, place: Number, least: int, sums: Ints, weights: Ints, counts: NDArray[np.int8]
-) -> Number:
-    """Signed distance of a voxel in units of the truncation; NaN where it was seen too seldom."""
-    weight = weights[row, place]
-    if weight <= 0 or counts[row, place] < least:
-        return _UNSEEN
-    return (np.float32(sums[row, place]) / _STEPS + np.float32(free)) / (np.float32(weight) + np.float32(free))
-
-
-@fused
 def look_up(
     block: Number,
     x: Number,
     y: Number,
     z: Number,
     neighbours: Ints,
-    rows: Ints,
-    free: Ints,
-    least: int,
-    sums: Ints,
-    weights: Ints,
-    counts: NDArray[np.int8],
+    voxels: VoxelView,
 ) -> Number:
     """Signed distance at lattice coordinates from -8 to 15 in a block."""
     bx, by, bz = (x + SIDE) // SIDE, (y + SIDE) // SIDE, (z + SIDE) // SIDE
@@ -69,19 +53,14 @@ def look_up(
     if other < 0:
         return _UNSEEN
     place = (x & 7) + SIDE * (y & 7) + SIDE * SIDE * (z & 7)
-    return distance_at(rows[other], free[other], place, least, sums, weights, counts)
+    return distance_at(voxels, other, place)
 
 
 @fused
 def fill_cells(
     block: Number,
     neighbours: Ints,
-    rows: Ints,
-    free: Ints,
-    least: int,
-    sums: Ints,
-    weights: Ints,
-    counts: NDArray[np.int8],
+    voxels: VoxelView,
     cells: Floats,
 ) -> None:
     """Signed distances at the 9³ lattice points that the cubes of a block have as corners."""
@@ -96,7 +75,7 @@ def fill_cells(
                         cells[at] = _UNSEEN
                     else:
                         place = (x & 7) + SIDE * (y & 7) + SIDE * SIDE * (z & 7)
-                        cells[at] = distance_at(rows[other], free[other], place, least, sums, weights, counts)
+                        cells[at] = distance_at(voxels, other, place)
 
 
 @fused
@@ -104,12 +83,7 @@ def classify(
     first: int,
     last: int,
     neighbours: Ints,
-    rows: Ints,
-    free: Ints,
-    least: int,
-    sums: Ints,
-    weights: Ints,
-    counts: NDArray[np.int8],
+    voxels: VoxelView,
     cases: Bytes,
     is_crossed: Bytes,
 ) -> None:
@@ -119,18 +93,13 @@ def classify(
         first: first block.
         last: the one behind the last.
         neighbours: (n, 27) the blocks around each, x fastest, -1 for none.
-        rows: (n,) where a block lies in the fields.
-        free: (n,) free weight.
-        least: frames that a voxel has to have been seen by.
-        sums: and
-        weights: and
-        counts: the fields.
+        voxels: of the blocks.
         cases: (last - first, 512), filled; 0 where a corner is not known, or none or all are inside.
         is_crossed: (last - first,), filled: whether any case is not 0.
     """
     cells = np.empty(_CELLS, np.float32)
     for block in range(first, last):
-        fill_cells(block, neighbours, rows, free, least, sums, weights, counts, cells)
+        fill_cells(block, neighbours, voxels, cells)
         crossed = np.uint8(0)
         for z in range(SIDE):
             for y in range(SIDE):
@@ -213,8 +182,13 @@ def mark_edges(
 
 
 @fused
-def _slope(here: Number, back: Number, ahead: Number) -> Number:
+def _slope_at(
+    block: Number, x: Number, y: Number, z: Number, axis: int, here: Number, neighbours: Ints, voxels: VoxelView
+) -> Number:
     """Derivative of the distance along an axis: central where both neighbours are known."""
+    dx, dy, dz = np.int64(axis == 0), np.int64(axis == 1), np.int64(axis == 2)
+    back = look_up(block, x - dx, y - dy, z - dz, neighbours, voxels)
+    ahead = look_up(block, x + dx, y + dy, z + dz, neighbours, voxels)
     if not np.isnan(back):
         return np.float32(0.5) * (ahead - back) if not np.isnan(ahead) else here - back
     return ahead - here if not np.isnan(ahead) else _0
@@ -227,17 +201,11 @@ def place_vertices(
     owners: Ints,
     blocks: Ints,
     neighbours: Ints,
-    rows: Ints,
-    free: Ints,
-    least: int,
-    sums: Ints,
-    weights: Ints,
-    counts: NDArray[np.int8],
-    colors: NDArray[np.int16],
-    has_color: bool,
+    voxels: VoxelView,
     voxel: Number,
     words: Words,
     starts: NDArray[np.int64],
+    origin: int,
     vertices: Floats,
     normals: Floats,
     rgb: Bytes,
@@ -250,25 +218,20 @@ def place_vertices(
         owners: (m,) blocks.
         blocks: (n, 3) coordinates.
         neighbours: (n, 27).
-        rows: (n,).
-        free: (n,).
-        least: frames that a voxel has to have been seen by.
-        sums: and
-        weights: and
-        counts: and
-        colors: the fields.
-        has_color: whether there are colours.
+        voxels: of the blocks.
         voxel: edge, metres, float64.
         words: (m, 24).
         starts: (m,) number of each block's first vertex.
+        origin: number of the vertex that comes first in the arrays filled.
         vertices: (v, 3), filled.
         normals: (v, 3), filled.
         rgb: (v, 3), filled where there are colours.
     """
-    here, there = np.empty(3, np.float32), np.empty(3, np.float32)
+    gradient = np.empty(3, np.float32)
+    has_color = voxels.colors.size > 0
     for owner in range(first, last):
         block = owners[owner]
-        number = starts[owner]
+        number = starts[owner] - origin
         for z in range(SIDE):
             for axis in range(3):
                 word = words[owner, 3 * z + axis]
@@ -279,49 +242,26 @@ def place_vertices(
                         continue
                     x, y = bit & 7, bit >> 3
                     x1, y1, z1 = x + (axis == 0), y + (axis == 1), z + (axis == 2)
-                    low = look_up(block, x, y, z, neighbours, rows, free, least, sums, weights, counts)
-                    high = look_up(block, x1, y1, z1, neighbours, rows, free, least, sums, weights, counts)
+                    low = look_up(block, x, y, z, neighbours, voxels)
+                    high = look_up(block, x1, y1, z1, neighbours, voxels)
                     t = low / (low - high)
                     for a in range(3):
-                        dx, dy, dz = np.int64(a == 0), np.int64(a == 1), np.int64(a == 2)
-                        here[a] = _slope(
-                            low,
-                            look_up(
-                                block, x - dx, y - dy, z - dz, neighbours, rows, free, least, sums, weights, counts
-                            ),
-                            look_up(
-                                block, x + dx, y + dy, z + dz, neighbours, rows, free, least, sums, weights, counts
-                            ),
-                        )
-                        there[a] = _slope(
-                            high,
-                            look_up(
-                                block, x1 - dx, y1 - dy, z1 - dz, neighbours, rows, free, least, sums, weights, counts
-                            ),
-                            look_up(
-                                block, x1 + dx, y1 + dy, z1 + dz, neighbours, rows, free, least, sums, weights, counts
-                            ),
-                        )
-                        here[a] += t * (there[a] - here[a])
+                        here = _slope_at(block, x, y, z, a, low, neighbours, voxels)
+                        there = _slope_at(block, x1, y1, z1, a, high, neighbours, voxels)
+                        gradient[a] = here + t * (there - here)
                     vertices[number, 0] = (SIDE * blocks[block, 0] + x + (t if axis == 0 else _0)) * voxel
                     vertices[number, 1] = (SIDE * blocks[block, 1] + y + (t if axis == 1 else _0)) * voxel
                     vertices[number, 2] = (SIDE * blocks[block, 2] + z + (t if axis == 2 else _0)) * voxel
-                    length = np.sqrt(here[0] * here[0] + here[1] * here[1] + here[2] * here[2])
+                    length = np.sqrt(gradient[0] ** 2 + gradient[1] ** 2 + gradient[2] ** 2)
                     for a in range(3):
-                        normals[number, a] = here[a] / length if length > _0 else np.float32(a == 2)
+                        normals[number, a] = gradient[a] / length if length > _0 else np.float32(a == 2)
                     if has_color:
-                        low_row, high_row = (
-                            rows[block],
-                            rows[neighbours[block, (x1 >> 3) + 1 + 3 * ((y1 >> 3) + 1) + 9 * ((z1 >> 3) + 1)]],
-                        )
+                        other = neighbours[block, (x1 >> 3) + 1 + 3 * ((y1 >> 3) + 1) + 9 * ((z1 >> 3) + 1)]
                         low_at = x + SIDE * y + SIDE * SIDE * z
                         high_at = (x1 & 7) + SIDE * (y1 & 7) + SIDE * SIDE * (z1 & 7)
                         for a in range(3):
-                            one = np.float32(colors[low_row, a, low_at]) / np.float32(max(counts[low_row, low_at], 1))
-                            two = np.float32(colors[high_row, a, high_at]) / np.float32(
-                                max(counts[high_row, high_at], 1)
-                            )
-                            rgb[number, a] = np.uint8(min(one + t * (two - one) + np.float32(0.5), np.float32(255.0)))
+                            one = color_at(voxels, block, low_at, a)
+                            rgb[number, a] = rounded(one + t * (color_at(voxels, other, high_at, a) - one))
                     number += 1
 
 
@@ -350,6 +290,7 @@ def place_triangles(
     before: NDArray[np.int16],
     starts: NDArray[np.int64],
     triangle_starts: NDArray[np.int64],
+    origin: int,
     triangles: Ints,
 ) -> None:
     """Join the vertices to triangles.
@@ -368,11 +309,12 @@ def place_triangles(
         before: (m, 25).
         starts: (m,).
         triangle_starts: (k,) number of each block's first triangle.
+        origin: number of the triangle that comes first in the array filled.
         triangles: (t, 3), filled.
     """
     for k in range(first, last):
         block = crossed[k]
-        number = triangle_starts[k]
+        number = triangle_starts[k] - origin
         for place in range(SIDE**3):
             case = cases[k, place]
             if case == 0:

@@ -15,7 +15,8 @@ from cv3d.fusion.integration import VoxelTensors
 from cv3d.fusion.layout import SIDE, Fields
 from cv3d.fusion.motions import anchor_from_cam, anchor_of
 from cv3d.fusion.ray_casting import MAX_STEPS, Model, RayCast, cast, check_view, rays_of
-from cv3d.fusion.ray_kernel import cast_rays
+from cv3d.fusion.ray_kernel import Scene, cast_rays
+from cv3d.fusion.voxel_view import view_of
 from cv3d.geometry.cameras import Camera
 
 _RAYS = 4096
@@ -80,42 +81,17 @@ def _cast_fused(
     if rows is None or fetched is not None:
         rows = np.full(len(store), -1, np.int32)
         rows[numbers] = np.arange(len(numbers), dtype=np.int32)
-    fields = store.fields if fetched is None else fetched
-    table, table_numbers, bits = store.index.table
+    voxels = view_of(store.fields if fetched is None else fetched, rows, store.free, least)
+    scene = Scene(voxels, store.index.table, anchor)
     depth, normals = np.empty(len(rays), np.float32), np.empty((len(rays), 3), np.float32)
-    colors = np.empty((len(rays), 3), np.uint8) if store.has_color else None
-    near, far, voxel, truncation = map(np.float32, lengths)
+    colors = np.empty((len(rays) if store.has_color else 0, 3), np.uint8)
+    far = np.array(lengths, np.float32)
 
     def some(first: int, last: int) -> None:
-        cast_rays(
-            first,
-            last,
-            rays,
-            motion,
-            anchor,
-            near,
-            far,
-            voxel,
-            truncation,
-            MAX_STEPS,
-            table,
-            table_numbers,
-            bits,
-            rows,
-            store.free,
-            least,
-            fields.sums,
-            fields.weights,
-            fields.counts,
-            np.zeros((1, 3, 0), np.int16) if fields.colors is None else fields.colors,
-            colors is not None,
-            depth,
-            normals,
-            np.zeros((1, 3), np.uint8) if colors is None else colors,
-        )
+        cast_rays(first, last, rays, motion, scene, far, MAX_STEPS, depth, normals, colors)
 
     Workers(threads).over(len(rays), _RAYS, some)
-    return depth, normals, colors
+    return depth, normals, colors if store.has_color else None
 
 
 @torch.no_grad()

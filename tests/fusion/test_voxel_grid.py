@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cv3d.errors import FormatError, InputError, OutputError, UsageError
-from cv3d.fusion import ConsistencyOptions, DepthFrame, DepthNoise, GridOptions, VoxelGrid, choose_voxel_m
+from cv3d.fusion import ConsistencyOptions, DepthFrame, DepthNoise, GridOptions, VoxelGrid, choose_voxel_m, surface_plan
 from cv3d.fusion.holes import border_loops
 from cv3d.fusion.layout import bytes_per_block
 from cv3d.fusion.spilling import SpillFile
@@ -170,6 +170,26 @@ def test_bounded_memory_gives_the_same_surface_and_leaves_nothing_behind(tmp_pat
         bound.save(tmp_path / "grid.npz")
         assert_same(free.extract_mesh(), VoxelGrid.load(tmp_path / "grid.npz").extract_mesh())
     assert [path.name for path in tmp_path.iterdir()] == ["grid.npz"]
+
+
+def test_the_surface_comes_in_pieces(tmp_path: Path) -> None:
+    frames = noisy_wall(6) + around_sphere(12)
+    whole = one_by_one(frames).extract_mesh()
+    most = bytes_per_block(True) * (one_by_one(frames).block_count // 2)
+    with (
+        one_by_one(frames) as free,
+        one_by_one(frames, GridOptions(max_memory_bytes=most, spill_folder=tmp_path)) as bound,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(surface_plan, "_GATHERED", 50)
+        for grid in (free, bound):
+            pieces = list(grid.mesh_pieces())
+            assert len(pieces) > 3
+            ends = np.cumsum([len(piece.vertices) for piece in pieces]).tolist()
+            assert [piece.first_vertex for piece in pieces] == [0, *ends[:-1]]
+            columns = [[getattr(p, name) for p in pieces] for name in ("vertices", "triangles", "normals", "colors")]
+            assert_same(whole, Mesh(*(np.concatenate(column) for column in columns)))
+    assert not list(VoxelGrid(VOXEL).mesh_pieces())
 
 
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
