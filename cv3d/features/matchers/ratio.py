@@ -43,11 +43,11 @@ class RatioTest:
         check_pairs(features0, features1)
         found = nearest(features0, features1, has_second=True)
         assert found.second is not None
-        is_match = _squared_distance(found.cosine) < self.options.max_ratio**2 * _squared_distance(found.second)
+        is_match = squared_distance(found.cosine) < self.options.max_ratio**2 * squared_distance(found.second)
         is_match &= found.is_mutual & (found.cosine > EMPTY_BELOW)
         return as_matches(found.best, found.cosine, is_match)
 
 
-def _squared_distance(cosine: Tensor) -> Tensor:
+def squared_distance(cosine: Tensor) -> Tensor:
     """Between two vectors of unit length."""
     return (2.0 - 2.0 * cosine).clamp(min=0.0)
