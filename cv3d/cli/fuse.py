@@ -79,7 +79,7 @@ def fuse(
         typer.Option(
             "--max-memory",
             metavar="SIZE",
-            help="Of voxels in memory, such as 1GB; what is beyond goes to disk.",
+            help="Of this process while fusing, such as 1GB; voxels beyond it go to disk. The surface comes on top.",
             show_default=False,
         ),
     ] = None,

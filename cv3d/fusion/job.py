@@ -15,7 +15,7 @@ from cv3d.errors import EstimationError, OutputError, UsageError
 from cv3d.formats.meshes import up_of_cameras
 from cv3d.fusion.frames import DepthFrame
 from cv3d.fusion.grid import VoxelGrid
-from cv3d.fusion.memory import peak_memory_mb
+from cv3d.fusion.memory import peak_memory_mb, voxel_budget
 from cv3d.fusion.options import DepthNoise, GridOptions, choose_voxel_m
 from cv3d.fusion.plausible import check_depth_scale, check_steps
 from cv3d.fusion.result import FusedFrame, FusionResult, PosesFrom
@@ -50,7 +50,8 @@ class FuseOptions:
     range_m: float = 4.0
     """Farther depth is left out, metres."""
     max_memory_bytes: int | None = None
-    """Of voxels in memory; what is beyond lies on disk. None: no bound."""
+    """Of this process while it fuses: what voxels do not find room in it lie on disk. The finished surface comes on
+    top. None: no bound."""
     noise: DepthNoise = field(default_factory=DepthNoise)
     """Of the depth."""
     surface: SurfaceOptions = field(default_factory=SurfaceOptions)
@@ -200,7 +201,9 @@ class _Job:
             self._progress.info(
                 f"voxels of {1000.0 * voxel_m:g} mm, by the noise of depth around {typical:.2g} m; --voxel sets another"
             )
-        grid = GridOptions(max_depth_m=options.range_m, noise=options.noise, max_memory_bytes=options.max_memory_bytes)
+        most = options.max_memory_bytes
+        budget = None if most is None else voxel_budget(most, frames[0].depth.size)
+        grid = GridOptions(max_depth_m=options.range_m, noise=options.noise, max_memory_bytes=budget)
         return VoxelGrid(voxel_m, options=grid, compute=self._compute)
 
     def _take(self, batch: list[PosedDepth]) -> None:

@@ -3,7 +3,7 @@
     python tests/benchmarks/fuse_long_run.py [--frames 10000] [--max-memory 1000] [--voxel 0.01] [--step 2.0]
 
 The frames of `rgbd/seven_scenes` go round and round; each round is shifted along x by `--step` metres, so that new
-space opens and half of the old is seen again. Two processes fuse the same frames, one with memory for everything, one
+space opens and much of the old is seen again. Two processes fuse the same frames, one with memory for everything, one
 whose whole resident memory is to stay below `--max-memory` MB: the voxels get what is left of it beside the program.
 Both take the surface out piece by piece; compared are the digests of all vertices, triangles, normals and colours.
 """
