@@ -19,9 +19,11 @@ from cv3d.mapping.adjusting import Adjusted, adjust
 from cv3d.mapping.graph import MatchGraph
 from cv3d.mapping.growing import Attempts
 from cv3d.mapping.intrinsics import STAGES, KnownCamera
+from cv3d.mapping.preparing import CameraPlan
 from cv3d.mapping.refining import noise_factor
 from cv3d.mapping.scene import LeftOut, SceneCamera, SceneImage, SceneModel, ViewGraph
 from cv3d.mapping.state import MapState
+from cv3d.mapping.turned import Turned
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -70,6 +72,34 @@ def assemble(
     sums = np.bincount(state.table.track[state.active], squared[state.active], minlength=state.table.count)
     errors = np.sqrt(sums[tracks] / np.maximum(counts[tracks], 1))
     return SceneModel(cameras, images, state.points[tracks].copy(), _colors(state, tracks, read_rgb), errors)
+
+
+def assemble_turned(graph: MatchGraph, plan: CameraPlan, turned: Turned) -> SceneModel:
+    """The model of pictures from one place: orientations alone."""
+    pictures = np.flatnonzero(turned.placed)
+    used = np.unique(plan.camera_of[pictures])
+    camera_index = {int(camera): place for place, camera in enumerate(used)}
+    images = tuple(
+        SceneImage(
+            graph.pictures[picture],
+            camera_index[int(plan.camera_of[picture])],
+            turned.cam_from_world[picture].copy(),
+            None,
+            graph.keypoints[picture],
+            np.full(len(graph.keypoints[picture]), -1, np.intp),
+            float("nan"),
+        )
+        for picture in pictures.tolist()
+    )
+    cameras = []
+    for index in used.tolist():
+        known = turned.known[index]
+        deviation = 0.0 if known.is_held else known.focal_deviation * known.camera.params[0]
+        rest = (0.0,) * (len(known.camera.params) - 2)
+        free = () if known.is_held else ("fx", "fy")
+        cameras.append(SceneCamera(known.camera, known.source, free, (deviation, deviation, *rest)))
+    nothing = np.zeros((0, 3))
+    return SceneModel(tuple(cameras), images, nothing, nothing.astype(np.uint8), np.zeros(0), is_oriented_only=True)
 
 
 def view_graph(graph: MatchGraph, states: Sequence[MapState]) -> ViewGraph:

@@ -18,14 +18,15 @@ from cv3d.features.matching import SetMatch, match_pictures
 from cv3d.features.matching.collection import STORE_FILE
 from cv3d.features.store import FeatureStore
 from cv3d.geometry.cameras.camera import Camera
-from cv3d.mapping.assembling import assemble, left_out, view_graph
+from cv3d.mapping.assembling import assemble, assemble_turned, left_out, view_graph
 from cv3d.mapping.frames import SceneFrames, list_frames
 from cv3d.mapping.graph import MatchGraph, build_tracks, load_graph
 from cv3d.mapping.options import MapOptions, Stage
 from cv3d.mapping.preparing import CameraPlan, plan_cameras, with_pairs_geometry
 from cv3d.mapping.refining import refine_map
-from cv3d.mapping.scene import Scene, ViewGraph
+from cv3d.mapping.scene import LeftOut, Scene, ViewGraph
 from cv3d.mapping.solving import Solved, final_stage, map_incrementally
+from cv3d.mapping.turned import Turned, find_turns
 from cv3d.progress import SILENT, Progress
 
 
@@ -104,6 +105,8 @@ def _map(graph: MatchGraph, camera: Camera | None, options: MapOptions, compute:
     table = build_tracks(graph)
     growing = replace(options.growing, seed=options.seed)
     solved = map_incrementally(graph, table, plan.known, plan.camera_of, growing, progress)
+    if not solved.maps and (turned := find_turns(graph, plan)) is not None:
+        return _turned(graph, plan, turned, options, compute)
     if options.refine:
         _refine(solved, plan, graph, compute, progress)
 
@@ -116,6 +119,25 @@ def _map(graph: MatchGraph, camera: Camera | None, options: MapOptions, compute:
         left_out(graph, solved.maps, solved.attempts),
         view_graph(graph, solved.maps),
         "incremental",
+        seed=options.seed,
+        device=compute.device.type,
+    )
+
+
+def _turned(graph: MatchGraph, plan: CameraPlan, turned: Turned, options: MapOptions, compute: Compute) -> Scene:
+    """A panorama: orientations without positions."""
+    lost = np.flatnonzero(~turned.placed)
+    reason, advice = "it does not hang together with the others", "turn less between pictures"
+    outside = tuple(LeftOut(graph.pictures[i].name, graph.reasons[i] or reason, advice) for i in lost.tolist())
+    return Scene(
+        (assemble_turned(graph, plan, turned),),
+        outside,
+        view_graph(graph, ()),
+        "rotation",
+        warnings=(
+            "the camera only turned: it is oriented in every picture, but without a motion nothing has a "
+            "distance; walk a step between pictures",
+        ),
         seed=options.seed,
         device=compute.device.type,
     )
