@@ -29,7 +29,8 @@ class PicturePair:
     second: int
     matches: Ints
     """(k, 2), verified matches as keypoints of the first and of the second picture."""
-    geometry: TwoView
+    geometry: TwoView | None
+    """What verification found; None for pairs that were matched under poses found already."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,6 +70,8 @@ class MapOptions:
     pairs: PairChoice = field(default_factory=PairChoice)
     matching: MatchOptions = field(default_factory=lambda: MatchOptions(refine=False))
     growing: GrowOptions = field(default_factory=GrowOptions)
+    deepen: bool = True
+    """Whether pictures are matched again under the geometry that was found."""
     refine: bool = True
     """Whether observations are aligned photometrically along their tracks."""
     scale: Scaling | None = None

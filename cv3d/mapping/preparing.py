@@ -73,17 +73,18 @@ def with_pairs_geometry(plan: CameraPlan, graph: MatchGraph) -> CameraPlan:
         graph: verified pairs, without cameras where these are unknown.
     """
     unknown = [np.isinf(one.focal_deviation) for one in plan.known]
-    pairs = [
-        pair
+    related = [
+        (pair, pair.geometry.matrix)
         for pair in graph.pairs
-        if pair.geometry.model is ModelKind.FUNDAMENTAL and pair.geometry.matrix is not None
+        if pair.geometry is not None and pair.geometry.model is ModelKind.FUNDAMENTAL
     ]
+    pairs = [(pair, matrix) for pair, matrix in related if matrix is not None]
     if not any(unknown) or not pairs:
         return plan
     found = calibrate_focals(
-        np.array([(pair.first, pair.second) for pair in pairs], np.intp),
-        np.stack([pair.geometry.matrix for pair in pairs if pair.geometry.matrix is not None]),
-        np.array([float(len(pair.matches)) for pair in pairs]),
+        np.array([(pair.first, pair.second) for pair, _ in pairs], np.intp),
+        np.stack([matrix for _, matrix in pairs]),
+        np.array([float(len(pair.matches)) for pair, _ in pairs]),
         plan.camera_of,
         np.array([one.camera.params[2:4] for one in plan.known]),
         np.array([(one.camera.width, one.camera.height) for one in plan.known], np.float64),

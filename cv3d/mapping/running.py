@@ -19,13 +19,17 @@ from cv3d.features.matching.collection import STORE_FILE
 from cv3d.features.store import FeatureStore
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.mapping.assembling import assemble, assemble_turned, left_out, view_graph
+from cv3d.mapping.deepening import deepen
 from cv3d.mapping.frames import SceneFrames, list_frames
 from cv3d.mapping.graph import MatchGraph, build_tracks, load_graph
+from cv3d.mapping.growing import Grower
 from cv3d.mapping.options import MapOptions, Stage
 from cv3d.mapping.preparing import CameraPlan, plan_cameras, with_pairs_geometry
 from cv3d.mapping.refining import refine_map
+from cv3d.mapping.relating import contradicting_pairs
 from cv3d.mapping.scene import LeftOut, Scene, ViewGraph
-from cv3d.mapping.solving import Solved, final_stage, map_incrementally
+from cv3d.mapping.solving import Solved, complete, final_stage, map_incrementally
+from cv3d.mapping.state import MapState
 from cv3d.mapping.turned import Turned, find_turns
 from cv3d.progress import SILENT, Progress
 
@@ -93,62 +97,89 @@ def reconstruct(
         if not options.reaches(Stage.POSES):
             return _without_models(frames, matched, options, compute, clock, kept)
         graph = load_graph(matched.store, matched, frames.pictures, options.matching)
-        scene = _map(graph, camera, options, compute, progress)
+        with FeatureStore.open(matched.store, read_only=True) as store:
+            scene = _Mapping(graph, matched, store, options, compute, progress).scene(camera)
         clock.lap(Stage.POSES)
         warnings = (*frames.warnings, *scene.warnings)
         return replace(scene, warnings=warnings, seconds=clock.total(), folder=kept)
 
 
-def _map(graph: MatchGraph, camera: Camera | None, options: MapOptions, compute: Compute, progress: Progress) -> Scene:
-    plan = plan_cameras(graph.pictures, graph.sizes, camera, options.shared_camera)
-    plan = with_pairs_geometry(plan, graph)
-    table = build_tracks(graph)
-    growing = replace(options.growing, seed=options.seed)
-    solved = map_incrementally(graph, table, plan.known, plan.camera_of, growing, progress)
-    if not solved.maps and (turned := find_turns(graph, plan)) is not None:
-        return _turned(graph, plan, turned, options, compute)
-    if options.refine:
-        _refine(solved, plan, graph, compute, progress)
+@dataclass(frozen=True)
+class _Mapping:
+    """The last stage."""
 
-    def read_rgb(picture: int) -> NDArray[np.uint8]:
-        return graph.pictures[picture].read_rgb().array
+    graph: MatchGraph
+    matched: SetMatch
+    store: FeatureStore
+    options: MapOptions
+    compute: Compute
+    progress: Progress
 
-    models = tuple(assemble(state, plan.known, final_stage(state), read_rgb) for state in solved.maps)
-    return Scene(
-        models,
-        left_out(graph, solved.maps, solved.attempts),
-        view_graph(graph, solved.maps),
-        "incremental",
-        seed=options.seed,
-        device=compute.device.type,
-    )
+    def scene(self, camera: Camera | None) -> Scene:
+        """Poses, points and intrinsics."""
+        graph, options = self.graph, self.options
+        plan = plan_cameras(graph.pictures, graph.sizes, camera, options.shared_camera)
+        plan = with_pairs_geometry(plan, graph)
+        growing = replace(options.growing, seed=options.seed)
+        trusted = graph.without(contradicting_pairs(graph, [plan.known[int(i)].camera for i in plan.camera_of]))
+        solved = map_incrementally(trusted, build_tracks(trusted), plan.known, plan.camera_of, growing, self.progress)
+        if not solved.maps and (turned := find_turns(graph, plan)) is not None:
+            return self._turned(plan, turned)
+        maps = [self._completed(state, plan, solved) for state in solved.maps]
+        models = tuple(assemble(state, plan.known, final_stage(state), self._rgb) for state in maps)
+        return Scene(
+            models,
+            left_out(graph, maps, solved.attempts),
+            view_graph(graph, maps),
+            "incremental",
+            seed=options.seed,
+            device=self.compute.device.type,
+        )
 
+    def _completed(self, state: MapState, plan: CameraPlan, solved: Solved) -> MapState:
+        """A map with more and longer tracks, and its observations refined."""
+        if self.options.deepen:
+            taken = np.zeros(len(self.graph), np.bool_)
+            for other in solved.maps:
+                taken |= other.placed
+            state = deepen(state, self._descriptors, self.compute, progress=self.progress)
+            grower = Grower(state, plan.known, self.options.growing, self.progress, solved.attempts)
+            complete(grower, taken & ~state.placed)
+        if self.options.refine:
+            refine_map(state, plan.known, final_stage(state), self._gray, self.compute, self.progress)
+        return state
 
-def _turned(graph: MatchGraph, plan: CameraPlan, turned: Turned, options: MapOptions, compute: Compute) -> Scene:
-    """A panorama: orientations without positions."""
-    lost = np.flatnonzero(~turned.placed)
-    reason, advice = "it does not hang together with the others", "turn less between pictures"
-    outside = tuple(LeftOut(graph.pictures[i].name, graph.reasons[i] or reason, advice) for i in lost.tolist())
-    return Scene(
-        (assemble_turned(graph, plan, turned),),
-        outside,
-        view_graph(graph, ()),
-        "rotation",
-        warnings=(
-            "the camera only turned: it is oriented in every picture, but without a motion nothing has a "
-            "distance; walk a step between pictures",
-        ),
-        seed=options.seed,
-        device=compute.device.type,
-    )
+    def _turned(self, plan: CameraPlan, turned: Turned) -> Scene:
+        """A panorama: orientations without positions."""
+        graph, lost = self.graph, np.flatnonzero(~turned.placed)
+        reason, advice = "it does not hang together with the others", "turn less between pictures"
+        outside = tuple(LeftOut(graph.pictures[i].name, graph.reasons[i] or reason, advice) for i in lost.tolist())
+        doubt = (
+            "the camera only turned: it is oriented in every picture, but without a motion nothing has a distance; "
+            "walk a step between pictures"
+        )
+        self.progress.warn(doubt)
+        return Scene(
+            (assemble_turned(graph, plan, turned),),
+            outside,
+            view_graph(graph, ()),
+            "rotation",
+            warnings=(doubt,),
+            seed=self.options.seed,
+            device=self.compute.device.type,
+        )
 
+    def _gray(self, picture: int) -> NDArray[np.uint8]:
+        return self.graph.pictures[picture].read_gray().array
 
-def _refine(solved: Solved, plan: CameraPlan, graph: MatchGraph, compute: Compute, progress: Progress) -> None:
-    def read_gray(picture: int) -> NDArray[np.uint8]:
-        return graph.pictures[picture].read_gray().array
+    def _rgb(self, picture: int) -> NDArray[np.uint8]:
+        return self.graph.pictures[picture].read_rgb().array
 
-    for state in solved.maps:
-        refine_map(state, plan.known, final_stage(state), read_gray, compute, progress)
+    def _descriptors(self, picture: int) -> NDArray[np.generic]:
+        image_id = self.matched.pictures[picture].image_id
+        if image_id is None:
+            raise RuntimeError(f"{self.graph.pictures[picture].name} has a place but no features")
+        return self.store.descriptors(image_id)
 
 
 def _match(
