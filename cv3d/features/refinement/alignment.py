@@ -18,12 +18,12 @@ from cv3d.features.refinement.options import Alignment, RefinementOptions
 from cv3d.features.refinement.pyramid import Pyramid
 from cv3d.features.refinement.template import LEAST_GAIN, Template, square_offsets
 
-_SETTLED = 2e-3
+SETTLED = 2e-3
 """Step below which a patch stays where it is, samples."""
-_LARGEST_STEP = 2.0
-_LARGEST_CHANGE = 0.2
-_SMALLEST_SCALE = 1.0 / 64.0
-_FLOOR = 1e-6
+LARGEST_STEP = 2.0
+LARGEST_CHANGE = 0.2
+SMALLEST_SCALE = 1.0 / 64.0
+FLOOR = 1e-6
 _TINY = 1e-12
 
 
@@ -130,7 +130,7 @@ def _read(reference: Pyramid, positions: Tensor, warps: Tensor, options: Refinem
 def _usable(warps: Tensor) -> tuple[Tensor, Tensor]:
     """Whether warps can be used, (n,), and the warps (n, 2, 2) with the identity where not."""
     finite = warps.isfinite().all(2).all(1)
-    finite = finite & (_determinant(warps).abs() > _SMALLEST_SCALE**2)
+    finite = finite & (_determinant(warps).abs() > SMALLEST_SCALE**2)
     return finite, torch.where(finite[:, None, None], warps, torch.eye(2, device=warps.device))
 
 
@@ -196,9 +196,9 @@ def _translate(
         gain = (products[:, 2] / template.energy).clamp(min=LEAST_GAIN)
         shift = (inverse @ products[:, :2, None])[..., 0] / gain[:, None]
         length = shift.norm(dim=1)
-        shift = shift * (_LARGEST_STEP / length.clamp(min=_LARGEST_STEP))[:, None]
+        shift = shift * (LARGEST_STEP / length.clamp(min=LARGEST_STEP))[:, None]
         moved = torch.where(moving[:, None], moved - (local @ shift[:, :, None])[..., 0], moved)
-        moving = moving & (length > _SETTLED)
+        moving = moving & (length > SETTLED)
     return moved
 
 
@@ -218,7 +218,7 @@ def _deform(
     # The normal matrix is a weighted mean over samples; so many of equal weight would tell as much.
     samples = 1.0 / template.window.square().sum()
     prior = template.variance(residuals) / (samples * options.affine_deviation**2)
-    prior = prior + _FLOOR * normal.diagonal(dim1=1, dim2=2).sum(1) + _TINY
+    prior = prior + FLOOR * normal.diagonal(dim1=1, dim2=2).sum(1) + _TINY
     held = torch.zeros(6, device=moved.device)
     held[2:] = 1.0
     damped = normal + prior[:, None, None] * torch.diag(held) + _TINY * torch.eye(6, device=moved.device)
@@ -233,14 +233,14 @@ def _deform(
         right = torch.cat((right[:, :2], right[:, 2:] - prior[:, None] * change.flatten(1)), 1)
         update = (inverse @ right[:, :, None])[..., 0]
         length = update[:, :2].norm(dim=1)
-        largest = torch.maximum(length / _LARGEST_STEP, update[:, 2:].abs().amax(1) / _LARGEST_CHANGE)
+        largest = torch.maximum(length / LARGEST_STEP, update[:, 2:].abs().amax(1) / LARGEST_CHANGE)
         update = torch.where(moving[:, None], update / largest.clamp(min=1.0)[:, None], 0.0)
         turn = update[:, 2:].view(-1, 2, 2)
         # The reference moved by x + turn x + shift looks like the target, so the target is read at the inverse.
         estimated = estimated @ _inverse(turn + torch.eye(2, device=turn.device))
         moved = moved - (estimated @ update[:, :2, None])[..., 0]
         change = change + turn
-        moving = moving & (length > _SETTLED)
+        moving = moving & (length > SETTLED)
     # What is left of the places' derivatives when the affinity takes its share: the Schur complement of its block.
     across = torch.linalg.cholesky_ex(damped[:, 2:, 2:])[0]
     shares = torch.cholesky_solve(damped[:, 2:, :2].contiguous(), across)

@@ -7,7 +7,7 @@ import numpy as np
 from cv3d.compute import Compute
 from cv3d.features.refinement.observations import Ints, PictureCache, Tasks, align_observations
 from cv3d.features.refinement.options import RefinementOptions
-from cv3d.features.refinement.pairs import Bools, Floats
+from cv3d.features.refinement.results import Bools, Floats
 from cv3d.progress import Progress
 
 

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
-from cv3d.features.refinement.alignment import ReferencePatches, align_read_patches, read_patches
+from cv3d.features.refinement.alignment import ReferencePatches
 from cv3d.features.refinement.options import RefinementOptions
-from cv3d.features.refinement.pairs import Floats, Picture, Refinement, as_pyramid, from_alignment, on_device
-from cv3d.features.refinement.pyramid import Pyramid
+from cv3d.features.refinement.results import Floats, Refinement
+from cv3d.features.refinement.views import Picture, View, view_of
 from cv3d.progress import SILENT, Progress
 
 Ints = NDArray[np.int64]
@@ -26,24 +26,24 @@ Pictures = Callable[[int], Picture]
 
 
 class PictureCache:
-    """The pyramids of the pictures used last, as many as fit into a budget of pixels, but at least two."""
+    """The pictures used last, prepared: as many as fit into a budget of pixels, but at least two."""
 
     def __init__(self, pictures: Pictures, compute: Compute, max_pixels: int) -> None:
         self._pictures = pictures
         self._compute = compute
         self._max_pixels = max_pixels
-        self._held: OrderedDict[int, Pyramid] = OrderedDict()
+        self._held: OrderedDict[int, View] = OrderedDict()
 
-    def __getitem__(self, picture: int) -> Pyramid:
-        """The pyramid of a picture."""
+    def __getitem__(self, picture: int) -> View:
+        """A picture, prepared."""
         if picture in self._held:
             self._held.move_to_end(picture)
             return self._held[picture]
-        pyramid = as_pyramid(self._pictures(picture), self._compute)
-        self._held[picture] = pyramid
-        while len(self._held) > 2 and sum(p.plane.numel() for p in self._held.values()) > self._max_pixels:
+        view = view_of(self._pictures(picture), self._compute)
+        self._held[picture] = view
+        while len(self._held) > 2 and sum(one.pixels for one in self._held.values()) > self._max_pixels:
             self._held.popitem(last=False)
-        return pyramid
+        return view
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +91,16 @@ def align_observations(
     for start in range(0, count, _WINDOW):
         rows = order[start : start + _WINDOW]
         read = []
-        for part in _groups(tasks.references[rows]):
+        for part in groups(tasks.references[rows]):
             own = rows[part]
             reference = pictures[int(tasks.references[own[0]])]
-            places, warps = on_device(tasks.keypoints0[own], compute), on_device(tasks.affinities[own], compute)
-            read.append(read_patches(reference, places, warps, options))
+            read.append(reference.read(tasks.keypoints0[own], tasks.affinities[own], options))
         patches = ReferencePatches.join(read)
-        for part in _groups(tasks.targets[rows]):
+        for part in groups(tasks.targets[rows]):
             own = rows[part]
             target = pictures[int(tasks.targets[own[0]])]
-            places, warps = on_device(tasks.keypoints1[own], compute), on_device(tasks.affinities[own], compute)
             index = torch.from_numpy(part).to(compute.device)
-            aligned = align_read_patches(patches[index], target, places, warps, options)
-            result = from_alignment(aligned, tasks.keypoints1[own], tasks.affinities[own])
+            result = target.align(patches[index], tasks.keypoints1[own], tasks.affinities[own], options)
             for name in ("keypoints", "covariance", "affinities", "ncc", "shift", "mask"):
                 getattr(found, name)[own] = getattr(result, name)
             progress.advance(STAGE, len(own))
@@ -111,7 +108,7 @@ def align_observations(
     return found
 
 
-def _groups(values: Ints) -> list[Ints]:
+def groups(values: Ints) -> list[Ints]:
     """Where each value is found, in ascending order of the values."""
     order = np.argsort(values, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(values[order])) + 1)

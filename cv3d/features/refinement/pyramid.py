@@ -15,12 +15,12 @@ from cv3d.errors import InputError
 LEVELS = 5
 """Halvings at most, so pictures of up to 32 times another's scale are read without aliasing."""
 _GAP = 4
-_SMALLEST = 8
-_MARGIN = 1.0
+SMALLEST = 8
+MARGIN = 1.0
 """Cubic interpolation takes two pixels on each side: nearer to the border than one, it would read beyond it."""
 
 
-_PULL = 12.0 / (2.0 * math.pi) ** 3
+PULL = 12.0 / (2.0 * math.pi) ** 3
 """Torch's cubic convolution (parameter -3/4) shows a ramp's value at place t between two pixels at t + B(t), where B is
 the third Bernoulli polynomial, up to 0.05 pixels off: only -1/2 keeps ramps (Keys, "Cubic convolution interpolation for
 digital image processing", 1981). B is a sine of this amplitude, but for an eighth of it that the inversion cancels; to
@@ -53,22 +53,15 @@ class Pyramid:
         Raises:
             InputError: the tensor has another shape or type, or is empty.
         """
-        if image.ndim == 3 and image.shape[0] == 1:
-            image = image[0]
-        if image.ndim != 2 or 0 in image.shape:
-            raise InputError(f"a picture to refine in has to be grey, (H, W), not {tuple(image.shape)}")
-        if not (image.is_floating_point() or image.dtype == torch.uint8):
-            raise InputError(f"a picture to refine in has to be float32 in [0, 1] or uint8, not {image.dtype}")
-        image = image.to(compute.device)
-        level = (image.float() / 255.0 if image.dtype == torch.uint8 else image.float())[None, None]
+        level = grey_plane(image.to(compute.device))[None, None]
         levels = [level]
-        while len(levels) <= LEVELS and min(level.shape[-2:]) >= 2 * _SMALLEST:
+        height, width = level.shape[-2:]
+        for _ in level_sizes(height, width)[1:]:
             level = _halved(level)
             levels.append(level)
-        height, width = image.shape
         column = sum(small.shape[-2] + _GAP for small in levels[1:])
         half = levels[1].shape[-1] if len(levels) > 1 else 0
-        plane = image.new_zeros((1, 1, max(height, column), width + _GAP + half), dtype=torch.float32)
+        plane = level.new_zeros((1, 1, max(height, column), width + _GAP + half))
         corners, y = [(0, 0)], 0
         for small in levels[1:]:
             corners.append((width + _GAP, y))
@@ -109,7 +102,7 @@ class Pyramid:
         # Coordinate by coordinate, since products with two columns take as long as the sampling itself; then in the
         # usual order, since kernels on Metal have been wrong about others.
         places = torch.baddbmm(first, warps * shrink[..., None], spread)
-        places = torch.add(places, torch.sin(places.frac() * (2.0 * math.pi)), alpha=-_PULL)
+        places = torch.add(places, torch.sin(places.frac() * (2.0 * math.pi)), alpha=-PULL)
         grid = torch.addcmul(self.scale[1][:, None], places, self.scale[0][:, None]).mT[None].contiguous()
         return functional.grid_sample(self.plane, grid, mode="bicubic", align_corners=False)[0, 0]
 
@@ -117,9 +110,32 @@ class Pyramid:
         """(n,) bool, whether a patch that goes `reach` offsets to each side lies inside the picture."""
         shrink = torch.exp2(-levels.float())[:, None]
         middle = (centres + 0.5) * shrink - 0.5
-        extent = reach * warps.abs().sum(-1) * shrink + _MARGIN
+        extent = reach * warps.abs().sum(-1) * shrink + MARGIN
         inside = (middle - extent >= 0.0) & (middle + extent <= self.extents[levels] - 1.0)
         return inside.all(-1)
+
+
+def grey_plane(image: Tensor) -> Tensor:
+    """A picture (H, W) or (1, H, W), uint8 or floating point in [0, 1], as (H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: the tensor has another shape or type, or is empty.
+    """
+    if image.ndim == 3 and image.shape[0] == 1:
+        image = image[0]
+    if image.ndim != 2 or 0 in image.shape:
+        raise InputError(f"a picture to refine in has to be grey, (H, W), not {tuple(image.shape)}")
+    if not (image.is_floating_point() or image.dtype == torch.uint8):
+        raise InputError(f"a picture to refine in has to be float32 in [0, 1] or uint8, not {image.dtype}")
+    return image.float() / 255.0 if image.dtype == torch.uint8 else image.float()
+
+
+def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Height and width of a picture and its halvings."""
+    sizes = [(height, width)]
+    while len(sizes) <= LEVELS and min(sizes[-1]) >= 2 * SMALLEST:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes
 
 
 def _halved(image: Tensor) -> Tensor:

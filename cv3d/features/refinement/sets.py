@@ -15,7 +15,7 @@ from cv3d.features.refinement.course import Course
 from cv3d.features.refinement.linking import Links, link_matches
 from cv3d.features.refinement.observations import PictureCache, Pictures
 from cv3d.features.refinement.options import SetOptions
-from cv3d.features.refinement.pairs import Bools, Floats
+from cv3d.features.refinement.results import Bools, Floats
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.local_affinity import two_view_affinities
 from cv3d.geometry.two_view import TwoView

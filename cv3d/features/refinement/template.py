@@ -7,11 +7,11 @@ from torch import Tensor
 
 LEAST_GAIN = 0.1
 """Contrast of the target over the reference's below which a step would be noise."""
-_CORRELATED = 2
+CORRELATED = 2
 """Lags up to which residuals are taken to be correlated, samples."""
-_FREEDOMS = 4.0
+FREEDOMS = 4.0
 """Unknowns of an alignment by translation: two of the place, gain and bias."""
-_TINY = 1e-12
+TINY = 1e-12
 
 
 class Template:
@@ -34,7 +34,7 @@ class Template:
         by_y = 0.5 * (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]).flatten(1)
         values = patches[:, 1:-1, 1:-1].flatten(1)
         self.values = values - (values @ self.window)[:, None]
-        self.energy = (self.values.square() @ self.window).clamp(min=_TINY)
+        self.energy = (self.values.square() @ self.window).clamp(min=TINY)
         self.gradients = torch.stack((by_x, by_y), 1)
         self.fields = self.net(self.gradients)
         self.normal = (self.fields * self.window) @ self.fields.mT
@@ -49,14 +49,14 @@ class Template:
         """Patches (n, m) brought to the reference's gain and bias, less the reference, and their correlation (n,)."""
         centred = patches - (patches @ self.window)[:, None]
         product = (centred * self.values) @ self.window
-        ncc = product / ((centred.square() @ self.window).clamp(min=_TINY) * self.energy).sqrt()
+        ncc = product / ((centred.square() @ self.window).clamp(min=TINY) * self.energy).sqrt()
         gain = (product / self.energy).clamp(min=LEAST_GAIN)
         return centred / gain[:, None] - self.values, ncc
 
     def variance(self, residuals: Tensor) -> Tensor:
         """(n,), of the residuals of one sample."""
         samples = self.side * self.side
-        return residuals.square().mean(1) * (samples / (samples - _FREEDOMS))
+        return residuals.square().mean(1) * (samples / (samples - FREEDOMS))
 
     def noise_of_step(self, fields: Tensor, inverse: Tensor, residuals: Tensor) -> Tensor:
         """Covariance (n, 2, 2) of the step that fields and the inverse of their normal matrix give.
@@ -70,7 +70,7 @@ class Template:
             inverse: (n, 2, 2).
             residuals: (n, m).
         """
-        side, reach = self.side, _CORRELATED
+        side, reach = self.side, CORRELATED
         scores = (fields * self.window).view(-1, 2, side, side)
         noise = residuals.view(-1, 1, side, side)
         total = torch.zeros_like(inverse)
@@ -85,7 +85,7 @@ class Template:
                 taper = (1.0 - abs(dy) / (reach + 1)) * (1.0 - dx / (reach + 1))
                 outer = (one @ two.mT) * (taper * product)[:, None, None]
                 total = total + (outer if dx == dy == 0 else outer + outer.mT)
-        return inverse @ (total / (side * side - _FREEDOMS)) @ inverse
+        return inverse @ (total / (side * side - FREEDOMS)) @ inverse
 
 
 def square_offsets(side: int, device: torch.device) -> Tensor:

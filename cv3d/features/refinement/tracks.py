@@ -9,9 +9,9 @@ import numpy as np
 
 from cv3d.compute import Compute
 from cv3d.features.refinement.course import Course
-from cv3d.features.refinement.observations import Ints, PictureCache, Pictures
+from cv3d.features.refinement.observations import Ints, PictureCache, Pictures, groups
 from cv3d.features.refinement.options import SetOptions
-from cv3d.features.refinement.pairs import Bools, Floats
+from cv3d.features.refinement.results import Bools, Floats
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid
 from cv3d.geometry.local_affinity import facing_affinities
@@ -83,12 +83,13 @@ def refine_tracks(
     course = Course(pixels, views, is_reference)
     rows = np.flatnonzero(~is_reference & (of_track[tracks] >= 0) & scene.usable)
     sources = of_track[tracks[rows]]
-    for _ in range(options.rounds):
+    for attempt in range(options.rounds):
+        if attempt:
+            rows, sources = scene.retries(course.mask, course.tried)
         if not len(rows):
             break
         affinities = scene.affinities(sources, rows)
         course.align(rows, sources, affinities, cache, compute, options.alignment, progress)
-        rows, sources = scene.retries(course.mask, course.tried)
     return TrackRefinement(*course.result())
 
 
@@ -106,7 +107,10 @@ class _Scene:
     ) -> None:
         self._cameras, self._poses, self._points = cameras, cam_from_world, points
         self._views, self._tracks, self._pixels = views, tracks, pixels
-        offsets = points[tracks] - inverse_rigid(cam_from_world)[views, :3, 3]
+        self._back = inverse_rigid(cam_from_world)
+        first_of = {camera: index for index, camera in reversed(list(enumerate(cameras)))}
+        self._camera_of: Ints = np.array([first_of[camera] for camera in cameras], dtype=np.int64)
+        offsets = points[tracks] - self._back[views, :3, 3]
         distance = np.linalg.norm(offsets, axis=1)
         self.usable: Bools = np.asarray(np.isfinite(distance) & (distance > 0.0))
         self._directions = np.where(self.usable[:, None], offsets, 1.0)
@@ -132,17 +136,14 @@ class _Scene:
         """(k, 2, 2), derivatives of the pixels of observations `rows` by those of `sources`."""
         result = np.full((len(rows), 2, 2), np.nan)
         one, two = self._views[sources], self._views[rows]
-        for key in np.unique(one * len(self._cameras) + two):
-            first, second = divmod(int(key), len(self._cameras))
-            part = np.flatnonzero((one == first) & (two == second))
-            pose = self._poses[first]
-            seen = self._points[self._tracks[rows[part]]] @ pose[:3, :3].T + pose[:3, 3]
+        poses = self._poses[one]
+        seen = (poses[:, :3, :3] @ self._points[self._tracks[rows]][:, :, None])[..., 0] + poses[:, :3, 3]
+        relative = self._poses[two] @ self._back[one]
+        kinds = self._camera_of[one] * len(self._cameras) + self._camera_of[two]
+        for part in groups(kinds):
+            first, second = divmod(int(kinds[part[0]]), len(self._cameras))
             result[part] = facing_affinities(
-                self._pixels[sources[part]],
-                seen,
-                self._cameras[first],
-                self._cameras[second],
-                self._poses[second] @ inverse_rigid(pose[None])[0],
+                self._pixels[sources[part]], seen[part], self._cameras[first], self._cameras[second], relative[part]
             )
         return result
 

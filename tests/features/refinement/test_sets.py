@@ -200,7 +200,7 @@ def test_pictures_in_memory_are_bounded() -> None:
 
     cache = PictureCache(picture, COMPUTE, max_pixels=1)
     for index in (0, 1, 0, 1, 2, 1, 0):
-        assert cache[index].size == (20, 20)
+        assert cache[index].pixels == 20 * 20
     assert asked == [0, 1, 2, 0]
     roomy = PictureCache(picture, COMPUTE, max_pixels=10_000)
     asked.clear()
