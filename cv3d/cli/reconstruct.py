@@ -17,7 +17,6 @@ from cv3d.errors import QualityError, UsageError
 if TYPE_CHECKING:
     from cv3d.geometry.cameras.camera import Camera
     from cv3d.mapping.options import MapOptions
-    from cv3d.mapping.scaling import Scaling
     from cv3d.mapping.scene import Scene
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -119,6 +118,7 @@ def reconstruct(
     Example: cv3d reconstruct photos/ --camera camera.json --scale-distance a.jpg b.jpg 1.2m
     """
     from cv3d.cli.calibrate import default_name
+    from cv3d.cli.scale_options import scaling
     from cv3d.evaluation.requirements import check, check_names, parse_requirement
     from cv3d.features.matching import MatchOptions, PairChoice
     from cv3d.formats.reading import read_camera
@@ -147,7 +147,7 @@ def reconstruct(
             seed=run.options.seed,
         ),
         refine=refine,
-        scale=_scaling(scale_distance, board, square),
+        scale=scaling(scale_distance, board, square),
         up=_is_auto(up, "--up"),
         gps=_is_auto(gps, "--gps"),
         seed=run.options.seed,
@@ -210,25 +210,6 @@ def _is_auto(text: str, option: str) -> bool:
     return text == "auto"
 
 
-def _scaling(distance: tuple[str, str, str] | None, board: str | None, square: str | None) -> Scaling | None:
-    """What the unit of length is to be taken from."""
-    from cv3d.calibration.board_text import parse_board
-    from cv3d.calibration.board_text import parse_length as parse_side
-    from cv3d.cli.quantities import parse_length
-    from cv3d.mapping.scaling import KnownBoard, KnownDistance, parse_place
-
-    if board is not None and square is None:
-        raise UsageError("--board sets the scale together with the side of its squares: add --square, e.g. 25mm")
-    if distance is not None and square is not None:
-        raise UsageError("--scale-distance and --square both set the scale; give one of them")
-    if distance is not None:
-        first, second, length = distance
-        return KnownDistance(parse_place(first), parse_place(second), parse_length(length, "--scale-distance"))
-    if square is not None:
-        return KnownBoard(None if board is None else parse_board(board), parse_side(square))
-    return None
-
-
 def _reconstruct(run: Run, job: _Job) -> Scene:
     """Do it; an interruption says what is kept."""
     from cv3d.mapping.running import reconstruct as reconstruct_scene
@@ -263,7 +244,7 @@ def _place(run: Run, job: _Job) -> dict[str, Any]:
     """Do all of it unless it is done already, write it, print it."""
     from cv3d.mapping.scene import SCENE_SCHEMA
     from cv3d.reporting.result_folder import look_at_output
-    from cv3d.reporting.scene_files import write_scene
+    from cv3d.reporting.scene_files import check_own, write_scene
     from cv3d.reporting.scene_summary import describe_scene
     from cv3d.reporting.set_pictures import SetPictures
     from cv3d.reporting.text_lines import folded_files
@@ -276,6 +257,8 @@ def _place(run: Run, job: _Job) -> dict[str, Any]:
         content = dict(earlier)
         is_done = True
     else:
+        if not run.options.overwrite:
+            check_own(job.out)
         scene = _reconstruct(run, job)
         run.progress.start("write results")
         title = f"Reconstruction of {job.name}"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cv3d.errors import FormatError
+from cv3d.errors import FormatError, OutputError
 from cv3d.formats import FORMATS
 from cv3d.formats.approximation import say
 from cv3d.formats.atomic import atomic_write_text
@@ -39,6 +39,7 @@ from cv3d.reporting.set_pictures import LoadPixels
 
 SPARSE_FOLDER = "sparse"
 PICTURES_FILE = "pictures.csv"
+_ALSO_OF_OTHERS = (f"{SPARSE_FOLDER}/0", "transforms.json", "points.ply", "cameras.ply")
 PICTURE_COLUMNS = ("name", "model", "camera", "points", "rms_px", "reason", "advice")
 
 
@@ -47,7 +48,8 @@ def write_scene(
 ) -> dict[str, Any]:
     """Write everything; files of an earlier run are replaced, and those that this one does not have are removed.
 
-    `result.json` comes last, so that its presence means that all is there.
+    `pictures.csv` comes first, and tells a folder that this has begun to fill; see :func:`check_own`. `result.json`
+    comes last, so that its presence means that all is there.
 
     Args:
         scene: as it was reconstructed.
@@ -64,12 +66,12 @@ def write_scene(
     """
     stale = earlier_files(out, SCENE_SCHEMA)
     remove_earlier_result(out)
+    atomic_write_text(out / PICTURES_FILE, pictures_table(scene))
     pictures = hand_over(scene, out, load)
     losses: list[str] = []
     files = list(pictures.written)
     for number, model in enumerate(scene.models):
         files += _write_model(model, number, pictures, out, losses)
-    atomic_write_text(out / PICTURES_FILE, pictures_table(scene))
     content = scene_result(scene)
     content["images"]["folder"] = str(pictures.root)
     content["warnings"] += list(dict.fromkeys(losses))
@@ -78,6 +80,17 @@ def write_scene(
     _remove(out, stale - set(content["files"]))
     atomic_write_text(out / RESULT_FILE, to_json(content, indent=2) + "\n")
     return content
+
+
+def check_own(out: Path) -> None:
+    """See that no other tool's model would be written over; one lies beside many a set of pictures.
+
+    Raises:
+        OutputError: one would.
+    """
+    there = [name for name in _ALSO_OF_OTHERS if (out / name).exists()]
+    if there and not (out / PICTURES_FILE).exists():
+        raise OutputError(f"{out / there[0]}: is there already, and not from cv3d reconstruct; --overwrite replaces it")
 
 
 def _remove(out: Path, names: set[str]) -> None:

@@ -125,7 +125,8 @@ def _graph_section(scene: Scene) -> Html:
     for index, model in enumerate(scene.models):
         for image in model.images:
             colours[place[image.picture.name]] = index
-    words = "Each model has a colour of its own; grey: pictures that were left out."
+    words = ["Each model has a colour of its own."] if len(scene.models) > 1 else []
+    words += ["Grey: pictures that were left out."] if scene.left_out else []
     drawn, reading = draw_graph(
         DrawnGraph(
             graph.names,
@@ -135,7 +136,7 @@ def _graph_section(scene: Scene) -> Html:
             "Orange: pairs that the final poses contradict, such as look-alikes.",
             groups,
             colours,
-            words if scene.left_out or len(scene.models) > 1 else "",
+            " ".join(words),
         )
     )
     contradicted = np.flatnonzero(~graph.used)

@@ -19,7 +19,8 @@ from cv3d.media.picture import Picture
 from cv3d.media.writing import write_picture
 from cv3d.reporting.set_pictures import LoadPixels
 
-IMAGES_FOLDER = "images"
+IMAGES_FOLDER, OTHER_FOLDER = "images", "images_upright"
+"""Where pictures are written; the second one where the inputs themselves lie in the first."""
 MOST_THUMBNAILS = 600
 """Pictures shown in a report; of larger sets, all that were left out come first."""
 _THUMBNAIL_BYTES = 4_000_000
@@ -65,7 +66,7 @@ def hand_over(scene: Scene, out: Path, load: LoadPixels | None) -> ScenePictures
 
     Frames of videos have no file, HEIF pictures one that few tools open, and pictures with an EXIF orientation one that
     many tools see lying on its side: where there is one of these, the registered pictures are written to
-    `OUT/images/`, as JPEG at quality 95, so that all of them lie in one folder.
+    `OUT/images/`, as JPEG at quality 95, so that all of them lie in one folder. An input is never written over.
 
     Args:
         scene: with its pictures; each is decoded at most once.
@@ -81,7 +82,10 @@ def hand_over(scene: Scene, out: Path, load: LoadPixels | None) -> ScenePictures
         for model in scene.models
         for image in model.images
     }
-    folder = out / IMAGES_FOLDER
+    taken = (out / IMAGES_FOLDER).resolve()
+    is_taken = any(taken in picture.source.resolve().parents for picture in registered.values())
+    own_folder = OTHER_FOLDER if is_taken else IMAGES_FOLDER
+    folder = out / own_folder
     names = _own_names(registered) if any(map(_needs_a_file, registered.values())) else {}
     shown = _shown(scene)
     side = next((side for count, side in _SIDES if len(shown) <= count), _SIDES[-1][1])
@@ -103,7 +107,7 @@ def hand_over(scene: Scene, out: Path, load: LoadPixels | None) -> ScenePictures
             thumbnails[name] = _thumbnail(pixels, side, room)
     if names:
         files = {name: folder / own for name, own in names.items()}
-        written = tuple(f"{IMAGES_FOLDER}/{own}" for own in names.values() if (folder / own).is_file())
+        written = tuple(f"{own_folder}/{own}" for own in names.values() if (folder / own).is_file())
         return ScenePictures(folder, names, files, written, thumbnails)
     files = {name: picture.source for name, picture in registered.items()}
     root = _common_folder(list(files.values()))

@@ -120,6 +120,8 @@ def describe_scene(
     lines += labelled("points", points_words(content))
     lines += _camera_lines(content["intrinsics"])
     lines += labelled("time", seconds_words(content["seconds"]))
+    if content["models"] and content["images"].get("folder"):
+        lines += labelled("image path", f"{content['images']['folder']}, for who opens sparse/")
     lines += _left_out_lines(content["images"]["left_out"])
     for warning in content["warnings"]:
         lines += wrapped(f"warning: {warning}", "  ")

@@ -232,7 +232,7 @@ def _graph_words(result: DrawnGraph, groups: int, lone: int, edges: int, drawn: 
     if any(result.is_marked):
         words.append(result.mark_words)
     if result.colours is not None:
-        words.append(result.colour_words)
+        words += [result.colour_words] if result.colour_words else []
     elif groups > 1:
         words.append(
             "Each group has a colour of its own." if groups <= len(_GROUP_COLOURS) else "Colours: the largest groups."

@@ -257,6 +257,24 @@ def test_out_is_named_after_the_input_and_is_none_of_them(
     assert "absent" in the_error(absent.err)
 
 
+def test_what_another_tool_has_left_is_not_written_over_unasked(
+    cv3d_main: Main, mapping: Mapping, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "transforms.json").write_text("theirs")
+    refused = cv3d_main("reconstruct", str(pictures), "-o", str(out))
+    assert refused.code == 1
+    assert "transforms.json: is there already" in the_error(refused.err)
+    assert "--overwrite" in the_error(refused.err)
+    assert (out / "transforms.json").read_text() == "theirs"
+    assert cv3d_main("reconstruct", str(pictures), "-o", str(out), "--overwrite").code == 0
+    assert (out / "transforms.json").read_text() != "theirs"
+    # What an own run left when it was broken off is no one else's.
+    (out / "result.json").unlink()
+    assert cv3d_main("reconstruct", str(pictures), "-o", str(out)).code == 0
+
+
 def test_several_inputs_and_a_list_from_stdin(
     cv3d_main: Main, mapping: Mapping, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

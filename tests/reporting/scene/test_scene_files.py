@@ -177,6 +177,22 @@ def test_pictures_that_others_see_lying_are_written_upright(tmp_path: Path) -> N
     assert raw.shape == (240, 320, 3)
 
 
+def test_an_input_within_the_output_is_not_written_over(tmp_path: Path) -> None:
+    from PIL import Image
+
+    scene = simulated_scene(tmp_path / "images", (3,))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for path in (tmp_path / "images").iterdir():
+        Image.open(path).save(path, exif=exif)
+    before = {path: path.read_bytes() for path in (tmp_path / "images").iterdir()}
+    content = write_scene(scene, tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "images").iterdir()} == before
+    assert content["images"]["folder"] == str(tmp_path / "images_upright")
+    assert {"images_upright/0_000.jpg", "sparse/0/images.bin"} <= set(content["files"])
+    assert len(list((tmp_path / "images_upright").iterdir())) == 3
+
+
 def test_pictures_of_several_folders_have_names_below_their_common_one(tmp_path: Path) -> None:
     scene = simulated_scene(tmp_path / "in" / "a", (4,))
     model = scene.models[0]
