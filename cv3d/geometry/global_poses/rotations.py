@@ -41,7 +41,7 @@ class RotationAveragingOptions:
     """Residuals beyond this are wrong edges, however much the others differ."""
     narrowest_deg: float = 1.0
     """Residuals within this are right ones, however well the others agree."""
-    smallest_move: float = 1e-7
+    smallest_move: float = 1e-6
     """Largest move of a rotation, radians, at which the search ends."""
 
 
