@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cv3d.mapping.options import MapOptions
     from cv3d.mapping.scene import Scene
 
+_SCALES_ASKED_FOR = ("distance", "board")
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
@@ -109,7 +110,8 @@ def reconstruct(
     models in sparse/0 and on, transforms.json for nerfstudio, points.ply, cameras.ply, of a clip cameras.tum and the
     frames in images/, pictures.csv, result.json and report.html, which says of every picture what became of it.
     Without -o, OUT is named after the first input. Exits with 3 when a --require is not met, when no picture could be
-    placed, or when the camera only turned. Ctrl-C keeps the stages that are finished.
+    placed, when the camera only turned, or when the scale asked for is not to be had. Ctrl-C keeps the stages that are
+    finished.
 
     Figures for --require: registered, registered_share, models, mean_reprojection_px, points, track_length.
 
@@ -164,6 +166,9 @@ def reconstruct(
     if content["interrupted"]:
         raise KeyboardInterrupt(f"what was found until then is written to {out}; the same command goes on from there")
     _check_placed(content)
+    if options.scale is not None and content["scale"] not in _SCALES_ASKED_FOR:
+        why = [warning for warning in content["warnings"] if "no scale" in warning]
+        raise QualityError("; ".join(["the scale asked for is not to be had", *why[:1]]))
     failures = check(requirements, measures(content))
     if failures:
         raise QualityError("; ".join(str(failure) for failure in failures))

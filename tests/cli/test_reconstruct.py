@@ -18,7 +18,7 @@ from cv3d.calibration.boards import BoardType
 from cv3d.formats.cv3d_camera import dumps
 from cv3d.mapping.options import MapOptions, Mapper, SharedCamera, Stage
 from cv3d.mapping.scaling import KnownBoard, KnownDistance, ScenePlace
-from cv3d.mapping.scene import Scene
+from cv3d.mapping.scene import ScaleSource, Scene
 
 from ..simulated_scene import BROWN, oriented_only, simulated_scene
 
@@ -139,15 +139,27 @@ def test_defaults_are_those_of_the_library(cv3d_main: Main, mapping: Mapping, pi
 def test_what_sets_the_scale_arrives(
     options: tuple[str, ...], expected: object, cv3d_main: Main, mapping: Mapping, pictures: Path, tmp_path: Path
 ) -> None:
+    mapping.scene = replace(mapping.scene, scale=ScaleSource.DISTANCE)
     assert cv3d_main("reconstruct", str(pictures), "-o", str(tmp_path / "out"), *options).code == 0
     assert mapping.calls[0]["options"].scale == expected
 
 
 def test_a_board_arrives(cv3d_main: Main, mapping: Mapping, pictures: Path, tmp_path: Path) -> None:
     options = ("--board", "charuco:8x6:5X5_100", "--square", "1in")
+    mapping.scene = replace(mapping.scene, scale=ScaleSource.BOARD)
     assert cv3d_main("reconstruct", str(pictures), "-o", str(tmp_path / "out"), *options).code == 0
     scale = mapping.calls[0]["options"].scale
     assert (scale.board.type, scale.board.cols, scale.square_m) == (BoardType.CHARUCO, 8, 0.0254)
+
+
+def test_a_scale_that_is_not_to_be_had_exits_with_3(
+    cv3d_main: Main, mapping: Mapping, pictures: Path, tmp_path: Path
+) -> None:
+    mapping.scene = replace(mapping.scene, warnings=("it is dark", "no scale: no board was found"))
+    outcome = cv3d_main("reconstruct", str(pictures), "-o", str(tmp_path / "out"), "--square", "2cm")
+    assert outcome.code == 3
+    assert "the scale asked for is not to be had; no scale: no board was found" in the_error(outcome.err)
+    assert (tmp_path / "out" / "result.json").is_file()
 
 
 @pytest.mark.parametrize(
