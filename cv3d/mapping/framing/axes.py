@@ -48,14 +48,9 @@ def centred(model: SceneModel, rotation: Floats, scale: float | None = None) -> 
     Returns:
         new_from_old.
     """
-    places = model.points if len(model.points) else camera_centres(model)
+    places = (model.points if len(model.points) else camera_centres(model)) @ rotation.T
     centre = np.median(places, axis=0)
     if scale is None:
         extent = float(np.quantile(np.linalg.norm(places - centre, axis=1), _EXTENT_QUANTILE))
         scale = 1.0 / extent if extent > 1e-12 else 1.0
-    return similarity(scale, rotation, -scale * rotation @ centre)
-
-
-def default_frame(model: SceneModel) -> Sim3:
-    """Where nothing is known: centred on the points, of their size, axes as of the first picture; new_from_old."""
-    return centred(model, model.images[0].cam_from_world[:3, :3])
+    return similarity(scale, rotation, -scale * centre)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from cv3d.errors import PictureError
@@ -82,13 +83,13 @@ def _of_picture(model: SceneModel, image: SceneImage) -> tuple[Floats, Floats, F
 
 def _segments(gray: NDArray[np.uint8]) -> Floats:
     """Ends of the longest segments, (n, 2, 2) (von Gioi et al. 2010, "LSD: a fast line segment detector")."""
-    found = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD).detect(gray)[0]
+    found: MatLike | None = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD).detect(gray)[0]
     if found is None:
         return np.zeros((0, 2, 2))
-    ends = np.asarray(found, np.float64).reshape(-1, 2, 2)
+    ends: Floats = np.asarray(found, np.float64).reshape(-1, 2, 2)
     lengths = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
     longest = np.argsort(-lengths, kind="stable")[:_SEGMENTS]
-    return ends[longest[lengths[longest] >= _SHORTEST * max(gray.shape)]]
+    return np.asarray(ends[longest[lengths[longest] >= _SHORTEST * max(gray.shape)]])
 
 
 def _joined(parts: Sequence[tuple[Floats, Floats, Floats]]) -> WorldSegments:

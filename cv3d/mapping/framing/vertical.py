@@ -26,7 +26,7 @@ _LEAST_SEGMENTS = 25
 _RIVAL = 0.62
 """Share of the winner's votes with which another direction makes it doubtful."""
 _RIVAL_DEG = 6.0
-_LEVEL_PRIOR = 0.05
+_LEVEL_PRIOR = 0.02
 """How much the mean downward axis counts against the axes to the right being level."""
 
 Floats = NDArray[np.float64]
