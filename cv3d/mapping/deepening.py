@@ -29,6 +29,8 @@ _WIDEST = np.cos(np.radians(50.0))
 """Angle between two views of a point beyond which its descriptors are not compared."""
 _SCALES = 2.5
 """Ratio of distances beyond which they are not, either."""
+_NEARBY = 40
+"""Pictures around one that are looked at for common points."""
 _FEWEST = 15
 """Points in common, seen or expected, and matches found, of a pair."""
 
@@ -125,7 +127,8 @@ def _agreeing(graph: MatchGraph, pair: PicturePair, geometry: PosedPair, limit: 
     pixels1 = graph.keypoints[pair.second][pair.matches[:, 1]]
     one, two = geometry.camera0, geometry.camera1
     angles = epipolar_angles(one, two, geometry.cam1_from_cam0, pixels0, pixels1)
-    agrees: Bools = (angles <= [limit / pixels_per_radian(one), limit / pixels_per_radian(two)]).all(axis=1)
+    limits = np.array([limit / pixels_per_radian(one), limit / pixels_per_radian(two)])
+    agrees: Bools = np.asarray((angles <= limits).all(axis=1))
     return agrees
 
 
@@ -160,20 +163,28 @@ def _expected(state: MapState, pictures: Ints) -> Ints:
     table, centres = state.table, state.centres()
     count = len(pictures)
     expected = np.zeros((count, count), np.intp)
+    axes = state.poses[pictures, 2, :3]
     for place, picture in enumerate(pictures.tolist()):
         tracks = table.track[state.active & (table.picture == picture)]
         tracks = tracks[:: max(1, len(tracks) // _MOST_JUDGED)]
         offsets = state.points[tracks] - centres[picture]
         distance = np.linalg.norm(offsets, axis=1)
-        for other in range(count):
-            if other == place:
-                continue
+        for other in _nearby(centres[pictures], axes, place):
             pose, camera = state.poses[pictures[other]], state.camera(int(pictures[other]))
             away = state.points[tracks] - centres[pictures[other]]
             far = np.linalg.norm(away, axis=1)
             alike: Bools = np.asarray((offsets * away).sum(axis=1) >= _WIDEST * distance * far)
-            alike &= (far < _SCALES * distance) & (distance < _SCALES * far)
+            near = (far < _SCALES * distance) & (distance < _SCALES * far)
             pixels = camera.project(state.points[tracks] @ pose[:3, :3].T + pose[:3, 3])
-            inside = (pixels >= 0.0).all(axis=1) & (pixels < [camera.width, camera.height]).all(axis=1)
-            expected[place, other] = int((alike & inside).sum())
+            inside = ((pixels >= 0.0) & (pixels < [camera.width, camera.height])).all(axis=1)
+            expected[place, other] = int((alike & near & inside).sum())
     return np.minimum(expected, expected.T)
+
+
+def _nearby(centres: Floats, axes: Floats, place: int) -> list[int]:
+    """The nearest pictures that look the same way as one of them, more or less."""
+    distances = np.linalg.norm(centres - centres[place], axis=1)
+    distances[(axes @ axes[place] < _WIDEST) | (np.arange(len(centres)) == place)] = np.inf
+    nearest = np.argsort(distances, kind="stable")[:_NEARBY]
+    found: list[int] = nearest[np.isfinite(distances[nearest])].tolist()
+    return found

@@ -21,6 +21,7 @@ from cv3d.geometry.cameras.camera import Camera
 from cv3d.mapping.assembling import assemble, assemble_turned, left_out, view_graph
 from cv3d.mapping.deepening import deepen
 from cv3d.mapping.frames import SceneFrames, list_frames
+from cv3d.mapping.framing import frame_scene
 from cv3d.mapping.graph import MatchGraph, build_tracks, load_graph
 from cv3d.mapping.growing import Grower
 from cv3d.mapping.options import MapOptions, Stage
@@ -99,6 +100,9 @@ def reconstruct(
         graph = load_graph(matched.store, matched, frames.pictures, options.matching)
         with FeatureStore.open(matched.store, read_only=True) as store:
             scene = _Mapping(graph, matched, store, options, compute, progress).scene(camera)
+        scene = frame_scene(
+            scene, scale=options.scale, up=options.up, gps=options.gps, seed=options.seed, progress=progress
+        )
         clock.lap(Stage.POSES)
         warnings = (*frames.warnings, *scene.warnings)
         return replace(scene, warnings=warnings, seconds=clock.total(), folder=kept)
