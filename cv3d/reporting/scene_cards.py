@@ -14,6 +14,8 @@ _GALLERY = "grid-template-columns:repeat(auto-fill,minmax(min(46%,{width}px),1fr
 _PICTURE = "display:block;width:100%;aspect-ratio:4/3;object-fit:contain;background:var(--grid)"
 _WIDTHS = ((60, 200), (250, 160), (100_000, 128))
 """Up to how many cards one is at least so wide, CSS pixels."""
+_OPEN_CARDS = 100
+"""Cards up to which they are unfolded."""
 
 
 def picture_sections(scene: Scene, thumbnails: Mapping[str, bytes]) -> list[tuple[str, str, Html]]:
@@ -56,7 +58,10 @@ def _more(hidden: int) -> list[Html]:
 
 def _gallery(cards: list[Html]) -> Html:
     width = next(width for count, width in _WIDTHS if len(cards) <= count)
-    return tag("div", *cards, class_="gallery", style=_GALLERY.format(width=width))
+    gallery = tag("div", *cards, class_="gallery", style=_GALLERY.format(width=width))
+    if len(cards) <= _OPEN_CARDS:
+        return gallery
+    return tag("details", tag("summary", f"{len(cards):,} pictures"), gallery)
 
 
 def _card(image: SceneImage, place: int, jpeg: bytes, where: str) -> Html:

@@ -165,3 +165,4 @@ def test_a_large_set_makes_no_large_page(tmp_path: Path) -> None:
     text = scene_page(scene, scene_result(scene), thumbnails)
     assert len(text.encode()) - LIBRARY < 11_000_000
     assert "400 more are not shown here" in text
+    assert "<summary>400 pictures</summary>" in text
