@@ -121,7 +121,7 @@ def describe_scene(
     lines += _camera_lines(content["intrinsics"])
     lines += labelled("time", seconds_words(content["seconds"]))
     if content["models"] and content["images"].get("folder"):
-        lines += labelled("image path", f"{content['images']['folder']}, for who opens sparse/")
+        lines += labelled("pictures", f"in {content['images']['folder']} (COLMAP's image path)")
     lines += _left_out_lines(content["images"]["left_out"])
     for warning in content["warnings"]:
         lines += wrapped(f"warning: {warning}", "  ")
