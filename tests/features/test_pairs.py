@@ -117,6 +117,8 @@ def test_the_number_of_pairs() -> None:
     assert len(plain) == 99 + 98 + 97
     quadratic = list(Sequential(overlap=6).pairs(100))
     assert {second - first for first, second in quadratic} == {1, 2, 3, 4, 5, 6, 8, 16, 32}
+    doubled = list(Sequential(overlap=2, doublings=5).pairs(100))
+    assert {second - first for first, second in doubled} == {1, 2, 4, 8, 16}
 
 
 def test_a_loop_is_closed_at_every_nth_picture() -> None:

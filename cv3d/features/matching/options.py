@@ -37,12 +37,17 @@ class CascadeOptions:
     """Largest number of false alarms of a verified pair of a learned matcher. It looks at all keypoints at once, so its
     wrong matches agree with one another far more often than chance: on pairs of a phone's frames, of those between
     1e-20 and 1 nine in ten contradict the true geometry, below it about one in twenty."""
-    wanted_neighbours: int = 10
+    wanted_neighbours: int = 4
     """In a set, thick pairs of a picture that make further learned matching of it unnecessary."""
+    second_opinions: float = 1.0
+    """In a set, most pairs that the learned matcher is asked about, over the number of pictures: it takes ten times as
+    long as the cheap one, and the most promising pairs are asked about first."""
 
     def __post_init__(self) -> None:
-        if min(self.thick_support, self.quick_samples) < 1 or self.wanted_neighbours < 0:
-            raise UsageError("thick_support and quick_samples must be positive, and wanted_neighbours not negative")
+        if min(self.thick_support, self.quick_samples) < 1 or min(self.wanted_neighbours, self.second_opinions) < 0:
+            raise UsageError(
+                "thick_support and quick_samples must be positive, wanted_neighbours and second_opinions not negative"
+            )
 
 
 @dataclass(frozen=True)

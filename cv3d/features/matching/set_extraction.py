@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from cv3d.compute import Compute
+from cv3d.compute import Compute, torch_threads
 from cv3d.errors import FormatError, InputError, PictureError
 from cv3d.features.extractors.base import Extractor
 from cv3d.features.matching.extraction import build_extractor, extract_picture
 from cv3d.features.matching.options import MatchOptions
+from cv3d.features.matching.pool import working_pool
 from cv3d.features.store import FeatureStore, PictureFeatures, config_text, unpad
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.media.picture import Picture
@@ -22,6 +26,8 @@ from cv3d.media.sized_views import camera_at
 from cv3d.progress import Progress
 
 STAGE = "extract features"
+_SIDE_BY_SIDE = 4
+"""Most pictures in work at once; one of 1600 pixels takes some 300 MB meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -133,31 +139,29 @@ def extract_set(
     _check(pictures, cameras)
     known = _Cameras(store, cameras, [picture.name for picture in pictures], progress)
     looks = [_look(picture, store, config) for picture in pictures]
-    extractor: Extractor | None = None
     entered = []
     progress.start(STAGE, len(pictures))
     unread = [picture for picture, look in zip(pictures, looks, strict=True) if look.is_missing]
-    with contextlib.closing(in_background(map(_read, unread))) as read:
+    with contextlib.closing(_found(unread, options, compute)) as found:
         for place, (picture, look) in enumerate(zip(pictures, looks, strict=True)):
+            features: PictureFeatures | None = None
             try:
-                pixels = _checked(next(read)) if look.is_missing else None
-                size = (pixels.shape[1], pixels.shape[0]) if pixels is not None else look.size
-                if look.failure is not None or size is None:
+                if look.is_missing:
+                    size, features = _checked(next(found))
+                elif look.failure is not None or look.size is None:
                     raise look.failure or PictureError(f"{picture.name}: has no size in the store")
+                else:
+                    size = look.size
                 camera_id, camera = known.of(place, size)
             except PictureError as error:
                 progress.warn(f"{error}; it is left out")
                 entered.append(Entered(picture, None, None, None, 0, str(error)))
                 progress.advance(STAGE)
                 continue
-            if pixels is None:
+            with store.transaction():
                 image_id = store.add_picture(picture.name, look.digest, camera_id)
-            else:
-                extractor = extractor or build_extractor(options, compute)
-                found = unpad(extract_picture(pixels, extractor, compute, options))[0]
-                with store.transaction():
-                    image_id = store.add_picture(picture.name, look.digest, camera_id)
-                    store.put_features(image_id, _compact(found), config)
+                if features is not None:
+                    store.put_features(image_id, _compact(features), config)
             keypoints = store.keypoints(image_id)
             count = 0 if keypoints is None else len(keypoints)
             entered.append(Entered(picture, image_id, camera, size, count, ""))
@@ -200,6 +204,46 @@ def _look(picture: Picture, store: FeatureStore, config: str) -> _Look:
     return _Look(digest, False, None if image_id is None else store.notes.size(image_id), None)
 
 
+Found = tuple[tuple[int, int], PictureFeatures]
+"""Width and height of a picture, pixels, and its features."""
+
+
+def _found(
+    pictures: Sequence[Picture], options: MatchOptions, compute: Compute
+) -> Generator[Found | PictureError, None, None]:
+    """Sizes and features of pictures, in their order, or why one cannot be read.
+
+    Pictures are read ahead. On the CPU several are in work at once, each on its share of torch's threads: a network's
+    layers do not keep two threads busy, two pictures do.
+    """
+    if not pictures:
+        return
+    extractor = build_extractor(options, compute)
+    threads = torch.get_num_threads()
+    workers = min(threads, _SIDE_BY_SIDE) if compute.device.type == "cpu" else 1
+    with (
+        torch_threads(threads // workers),
+        working_pool(workers) as pool,
+        contextlib.closing(in_background(map(_read, pictures))) as read,
+    ):
+        waiting: deque[Future[Found | PictureError]] = deque()
+        for pixels in read:
+            waiting.append(pool.submit(_find, pixels, extractor, options, compute))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _find(
+    pixels: NDArray[np.uint8] | PictureError, extractor: Extractor, options: MatchOptions, compute: Compute
+) -> Found | PictureError:
+    if isinstance(pixels, PictureError):
+        return pixels
+    size = pixels.shape[1], pixels.shape[0]
+    return size, unpad(extract_picture(pixels, extractor, compute, options))[0]
+
+
 def _read(picture: Picture) -> NDArray[np.uint8] | PictureError:
     try:
         return picture.read_rgb().array
@@ -207,10 +251,10 @@ def _read(picture: Picture) -> NDArray[np.uint8] | PictureError:
         return error
 
 
-def _checked(read: NDArray[np.uint8] | PictureError) -> NDArray[np.uint8]:
-    if isinstance(read, PictureError):
-        raise read
-    return read
+def _checked(found: Found | PictureError) -> Found:
+    if isinstance(found, PictureError):
+        raise found
+    return found
 
 
 def _compact(features: PictureFeatures) -> PictureFeatures:

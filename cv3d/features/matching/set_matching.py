@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
@@ -15,7 +15,9 @@ from cv3d.features.matchers.base import Matcher
 from cv3d.features.matching.cache import FeatureCache
 from cv3d.features.matching.cascade import Cascade, Correspondences
 from cv3d.features.matching.extraction import matched_scale
+from cv3d.features.matching.groups import Groups
 from cv3d.features.matching.options import MatchOptions
+from cv3d.features.matching.pool import working_pool
 from cv3d.features.matching.verification import PairSetting, is_better, is_thick, verify
 from cv3d.features.store import FeatureStore, FirstLook, PairMatches, config_text
 from cv3d.geometry.cameras.camera import Camera
@@ -32,6 +34,10 @@ _WAITING = 4
 """Pairs that may wait for each thread that verifies."""
 _TOGETHER = 8
 """Thin pairs that are chosen at a time; fixed, so that the choice depends on nothing but the set."""
+
+
+Looked = tuple[Correspondences, TwoView]
+"""Matches of a pair and their geometry."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,14 @@ class SetMatcher:
     def match_thin(self, pairs: list[Pair]) -> set[Pair]:
         """Ask the learned matcher about pairs whose support is too thin to trust, where the set needs them.
 
-        The most promising come first. A pair is asked about as long as one of its pictures has fewer thick pairs than
-        wanted, or the two do not hang together yet.
+        Those that would join what does not hang together come first, then the most promising. A pair is asked about as
+        long as one of its pictures has fewer thick pairs than wanted, or the two do not hang together yet, and no more
+        pairs than the set has pictures to pay for.
 
         Returns:
             The pairs that were matched now.
         """
-        cascade, wanted = Cascade(self.compute, self.options), self.options.cascade.wanted_neighbours
+        cascade = Cascade(self.compute, self.options)
         if self.options.learned is None:
             return set()
         groups, candidates = self._standing(pairs)
@@ -109,16 +116,9 @@ class SetMatcher:
         self.progress.start(SECOND, len(candidates))
         cache = self._feature_cache()
         computed, queue = set[Pair](), deque(candidates)
-        while queue:
-            chosen: list[Pair] = []
-            while queue and len(chosen) < _TOGETHER:
-                pair = queue.popleft()
-                if groups.wants(pair, wanted):
-                    chosen.append(pair)
-                else:
-                    done = f"its pictures have {wanted} pairs beyond doubt each; not asked further"
-                    self.store.notes.put_decision(pair, done)
-                    self.progress.advance(SECOND)
+        left = math.ceil(self.options.cascade.second_opinions * len({picture for pair in pairs for picture in pair}))
+        while chosen := self._wanted(queue, groups, min(left, _TOGETHER)):
+            left -= len(chosen)
             todo = [pair for pair in chosen if not self._is_learned(pair)]
             learned = self._verified(todo, cascade, cache, lambda: _present(cascade.learned), is_quick=False)
             for pair, found, geometry in learned:
@@ -129,8 +129,25 @@ class SetMatcher:
                 if settled is not None and settled.verified:
                     groups.join(pair, is_thick=is_thick(settled, self.options))
                 self.progress.advance(SECOND)
+        with self.store.transaction():
+            for pair in queue:
+                self._pass_over(pair, "more promising pairs were asked about")
+        self.progress.advance(SECOND, len(queue))
         self.progress.finish(SECOND)
         return computed
+
+    def _wanted(self, queue: deque[Pair], groups: Groups, most: int) -> list[Pair]:
+        """The next pairs to be asked about, taken from the queue with those before them that are not needed."""
+        wanted = self.options.cascade.wanted_neighbours
+        chosen: list[Pair] = []
+        while queue and len(chosen) < most:
+            pair = queue.popleft()
+            if groups.wants(pair, wanted):
+                chosen.append(pair)
+            else:
+                self._pass_over(pair, f"its pictures have {wanted} pairs beyond doubt each")
+                self.progress.advance(SECOND)
+        return chosen
 
     @property
     def first_config(self) -> str:
@@ -176,29 +193,40 @@ class SetMatcher:
         *,
         is_quick: bool,
     ) -> Iterator[tuple[Pair, Correspondences, TwoView]]:
-        """Matches and geometry of pairs, in their order: matched here, verified by threads beside it."""
-        workers = usable_cores()
-        waiting: deque[tuple[Pair, Correspondences, Future[TwoView]]] = deque()
+        """Matches and geometry of pairs, in their order, verified by threads that on the CPU match as well.
+
+        There a thread has a pair to itself: small pieces of work one after another gain nothing from further threads.
+        """
+        workers, is_cpu = usable_cores(), self.compute.device.type == "cpu"
+        waiting: deque[tuple[Pair, Future[Looked]]] = deque()
         rest = iter(pairs)
-        with torch_threads(1 if is_quick else workers), verifying_pool(workers) as pool:
+        with torch_threads(1 if is_cpu else workers), working_pool(workers) as pool:
             while batch := list(islice(rest, _BATCH[self.compute.device.type])):
                 first, second = (Features.stack([cache[pair[side]] for pair in batch]) for side in (0, 1))
-                for pair, found in zip(batch, cascade.correspond(matcher(), first, second), strict=True):
-                    job = pool.submit(
-                        verify,
-                        found.points0,
-                        found.points1,
-                        self.pictures.setting(pair, self.options),
-                        self.options,
-                        matcher=matcher().name,
-                        is_quick=is_quick,
-                    )
-                    waiting.append((pair, found, job))
+                chosen = matcher()
+                if is_cpu:
+                    (pair,) = batch
+                    job = pool.submit(self._look, pair, cascade, chosen, first, second, is_quick=is_quick)
+                    waiting.append((pair, job))
+                else:
+                    for pair, found in zip(batch, cascade.correspond(chosen, first, second), strict=True):
+                        job = pool.submit(self._with_geometry, pair, found, chosen.name, is_quick=is_quick)
+                        waiting.append((pair, job))
                 while len(waiting) > _WAITING * workers:
-                    pair, found, job = waiting.popleft()
-                    yield pair, found, job.result()
-            for pair, found, job in waiting:
-                yield pair, found, job.result()
+                    pair, job = waiting.popleft()
+                    yield pair, *job.result()
+            for pair, job in waiting:
+                yield pair, *job.result()
+
+    def _look(
+        self, pair: Pair, cascade: Cascade, matcher: Matcher, first: Features, second: Features, *, is_quick: bool
+    ) -> Looked:
+        (found,) = cascade.correspond(matcher, first, second)
+        return self._with_geometry(pair, found, matcher.name, is_quick=is_quick)
+
+    def _with_geometry(self, pair: Pair, found: Correspondences, matcher: str, *, is_quick: bool) -> Looked:
+        setting = self.pictures.setting(pair, self.options)
+        return found, verify(found.points0, found.points1, setting, self.options, matcher=matcher, is_quick=is_quick)
 
     def _keep_first_look(self, pair: Pair, found: Correspondences, geometry: TwoView, config: str) -> None:
         look = FirstLook(config, geometry.inlier_count, geometry.verified, geometry.log10_false_alarms, "")
@@ -221,6 +249,11 @@ class SetMatcher:
                 self._put(pair, found, geometry, self.learned_config)
             self.store.notes.put_decision(pair, f"{thin}; {self.options.learned} found {count or 'none either'}")
 
+    def _pass_over(self, pair: Pair, why: str) -> None:
+        """Say why the learned matcher is not asked about a pair; what it said in an earlier run stays."""
+        if not self._is_learned(pair):
+            self.store.notes.put_decision(pair, f"{why}; not asked further")
+
     def _put(self, pair: Pair, found: Correspondences, geometry: TwoView, config: str) -> None:
         self.store.put_matches(pair, PairMatches(found.indices, found.scores), config)
         self.store.put_two_view(pair, geometry, self.verification_config)
@@ -230,9 +263,12 @@ class SetMatcher:
         look = self.store.notes.first_look(pair)
         return look is not None and f"; {self.options.learned} found" in look.decision
 
-    def _standing(self, pairs: list[Pair]) -> tuple[_Groups, list[Pair]]:
-        """Pictures that hang together beyond doubt after the first look, and the other hopeful pairs, best first."""
-        groups, thin = _Groups(), []
+    def _standing(self, pairs: list[Pair]) -> tuple[Groups, list[Pair]]:
+        """Pictures that hang together beyond doubt after the first look, and the other hopeful pairs.
+
+        Pairs that would join groups of pictures come before those within one, then the most promising first.
+        """
+        groups, thin = Groups(), []
         for pair in pairs:
             look = self.store.notes.first_look(pair)
             if look is None:
@@ -241,41 +277,7 @@ class SetMatcher:
                 groups.join(pair, is_thick=True)
             elif look.verified or look.promise <= self.options.cascade.hopeless:
                 thin.append((look.promise, pair))
-        return groups, [pair for _, pair in sorted(thin)]
-
-
-class _Groups:
-    """Which pictures hang together, and how many thick pairs each has."""
-
-    def __init__(self) -> None:
-        self._parents: dict[int, int] = {}
-        self._thick: dict[int, int] = {}
-
-    def join(self, pair: Pair, *, is_thick: bool) -> None:
-        one, other = map(self._root, pair)
-        self._parents[max(one, other)] = min(one, other)
-        for picture in pair if is_thick else ():
-            self._thick[picture] = self._thick.get(picture, 0) + 1
-
-    def wants(self, pair: Pair, neighbours: int) -> bool:
-        one, other = map(self._root, pair)
-        return one != other or min(self._thick.get(picture, 0) for picture in pair) < neighbours
-
-    def _root(self, picture: int) -> int:
-        while (parent := self._parents.get(picture, picture)) != picture:
-            self._parents[picture] = self._parents.get(parent, parent)
-            picture = parent
-        return picture
-
-
-@contextmanager
-def verifying_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads whose waiting work is dropped when the block is left early."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="cv3d-verify")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        return groups, [pair for *_, pair in sorted((groups.holds(pair), promise, pair) for promise, pair in thin)]
 
 
 def _nothing_of(found: Correspondences) -> Correspondences:

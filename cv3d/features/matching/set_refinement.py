@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.compute import torch_threads, usable_cores
+from cv3d.features.matching.pool import working_pool
 from cv3d.features.matching.set_extraction import Entered
-from cv3d.features.matching.set_matching import Pair, SetMatcher, verifying_pool
+from cv3d.features.matching.set_matching import Pair, SetMatcher
 from cv3d.features.matching.verification import verify
 from cv3d.features.refinement import SetOptions, SetRefinement, VerifiedPair, refine_set_keypoints
 from cv3d.features.store import FeatureStore
@@ -147,7 +148,7 @@ def _again(
         inliers[chosen], errors[chosen] = again.inliers, again.errors
         return pair, replace(again, inliers=inliers, errors=errors)
 
-    with torch_threads(1), verifying_pool(workers) as pool:
+    with torch_threads(1), working_pool(workers) as pool:
         for pair in pairs:
             before, matches = store.notes.detected_two_view(pair), store.matches(pair)
             if before is None or matches is None:

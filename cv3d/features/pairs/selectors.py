@@ -31,7 +31,9 @@ class Sequential:
     overlap: int = 10
     """How many of the following pictures."""
     is_quadratic: bool = True
-    """Whether to add those 1, 2, 4, 8, … further on, as many as `overlap`."""
+    """Whether to add those 1, 2, 4, 8, … further on."""
+    doublings: int | None = None
+    """How many of the distances 1, 2, 4, 8, …; None for as many as `overlap`."""
     loop_every: int = 0
     """Look for a place seen before with every n-th picture; 0 for never."""
     loop_candidates: int = 20
@@ -40,8 +42,8 @@ class Sequential:
     """Ranked by retrieval, for loops."""
 
     def __post_init__(self) -> None:
-        if self.overlap < 1 or self.loop_every < 0 or self.loop_candidates < 1:
-            raise ValueError("overlap and loop_candidates must be positive, loop_every not negative")
+        if self.overlap < 1 or self.loop_every < 0 or self.loop_candidates < 1 or (self.doublings or 0) < 0:
+            raise ValueError("overlap and loop_candidates must be positive, loop_every and doublings not negative")
         if self.loop_every and self.neighbours is None:
             raise ValueError("loops are looked for among ranked neighbours; give some")
 
@@ -53,7 +55,8 @@ class Sequential:
         """
         offsets = set(range(1, self.overlap + 1))
         if self.is_quadratic:
-            offsets |= {1 << power for power in range(self.overlap)}
+            doublings = self.overlap if self.doublings is None else self.doublings
+            offsets |= {1 << power for power in range(doublings)}
         for first in range(count):
             for offset in sorted(offsets):
                 if first + offset < count:

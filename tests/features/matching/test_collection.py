@@ -214,6 +214,23 @@ def test_the_learned_matcher_is_asked_where_pictures_are_thinly_linked(folder: P
     assert any(look is not None and "lighterglue found" in look.decision for look in looks)
 
 
+def test_second_opinions_are_as_many_as_the_set_pays_for(folder: Path, tmp_path: Path) -> None:
+    thin = CascadeOptions(thick_support=10**6, second_opinions=0.0)
+    options = MatchOptions(max_keypoints=300, refine=False, cascade=thin)
+    choice = PairChoice("sequential", overlap=3)
+    assert run(folder, tmp_path, options, choice=choice).methods["lighterglue"] == 0
+    with FeatureStore.open(tmp_path / "database.db", read_only=True) as store:
+        pairs = list(store.verified_pairs())
+        looks = [store.notes.first_look(pair) for pair in pairs]
+    assert pairs
+    assert all(look is not None and "not asked further" in look.decision for look in looks)
+    some = replace(options, cascade=replace(thin, second_opinions=0.3))
+    run(folder, tmp_path, some, choice=choice)
+    with FeatureStore.open(tmp_path / "database.db", read_only=True) as store:
+        asked = [store.notes.first_look(pair) for pair in store.matched_pairs()]
+    assert sum(look is not None and "lighterglue found" in look.decision for look in asked) == 2
+
+
 def test_progress_counts_every_pair_once(folder: Path, tmp_path: Path) -> None:
     class Counting(Progress):
         def __init__(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cv3d.compute import Compute, torch_threads
 from cv3d.errors import InputError
-from cv3d.features.matching import MatchOptions, SetMatch, match_pictures, match_set
+from cv3d.features.matching import MatchOptions, PairChoice, SetMatch, match_pictures, match_set
 from cv3d.features.store import FeatureStore
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.two_view import ModelKind
@@ -101,3 +101,10 @@ def test_what_does_not_fit_is_refused(pictures: list[Picture], room: Room, tmp_p
         run(pictures, tmp_path, [room.camera])
     with pytest.raises(InputError, match="two pictures of the set are called"):
         run([*pictures, pictures[0]], tmp_path)
+
+
+def test_frames_of_a_video_are_told_by_the_caller(pictures: list[Picture], tmp_path: Path) -> None:
+    choice = PairChoice()
+    assert choice.resolved(500, is_video=True).how == "sequential"
+    assert choice.resolved(500, is_video=False).how == "retrieval"
+    assert run(pictures, tmp_path, choice=choice, is_video=True).choice == "exhaustive"
