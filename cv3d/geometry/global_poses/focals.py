@@ -46,7 +46,9 @@ class FocalCalibration:
     """Focal lengths, (c,), pixels. NaN for cameras in no matrix."""
     deviation: Floats
     """Their standard deviations, (c,), pixels; infinite where the matrices leave the focal length open: motion along
-    the optical axis, axes that all meet in one point, planes, or matrices that agree on nothing."""
+    the optical axis, axes that all meet in one point, planes, or matrices that agree on nothing. They are of the
+    matrices' noise alone: distortion, or a principal point off by a hundredth of the width, moves the length by some
+    hundredths more."""
     errors: Floats
     """Distance of each matrix from those that the focal lengths allow, (e,), standard deviations; NaN for edges that
     were not used."""

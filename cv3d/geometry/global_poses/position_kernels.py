@@ -40,7 +40,8 @@ def positioning_cost(
 @fused
 def _inverse_symmetric(m: Floats, out: Floats) -> None:
     """Inverse of a symmetric (3, 3) matrix by its cofactors."""
-    a, b, c = m[1, 1] * m[2, 2] - m[1, 2] * m[1, 2], m[0, 2] * m[1, 2] - m[0, 1] * m[2, 2], 0.0
+    a = m[1, 1] * m[2, 2] - m[1, 2] * m[1, 2]
+    b = m[0, 2] * m[1, 2] - m[0, 1] * m[2, 2]
     c = m[0, 1] * m[1, 2] - m[0, 2] * m[1, 1]
     scale = 1.0 / (m[0, 0] * a + m[0, 1] * b + m[0, 2] * c + _TINY)
     out[0, 0], out[0, 1], out[0, 2] = a * scale, b * scale, c * scale
@@ -181,7 +182,7 @@ def moved_along(
 def angles_to(image: Ints, track: Ints, rays: Floats, centres: Floats, points: Floats, out: Floats) -> None:
     """Angles between rays and the directions to their points, (m,), radians."""
     for k in range(len(image)):
-        dot, length, across = 0.0, 0.0, 0.0
+        dot, length = 0.0, 0.0
         for i in range(3):
             y = points[track[k], i] - centres[image[k], i]
             dot += rays[k, i] * y

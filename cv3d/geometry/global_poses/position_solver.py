@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from cv3d.errors import EstimationError
 from cv3d.geometry.bundle.kernels import HUBER
 from cv3d.geometry.global_poses.position_kernels import angles_to, moved_along, positioning_cost, reduced_equations
 
@@ -74,9 +75,15 @@ def at_one_distance(problem: PositionProblem) -> Positions:
     """Centres and points that fit best when all scales are one: every point is as far from all that see it.
 
     With known scales the problem is linear, and one undamped step from zero solves it.
+
+    Raises:
+        EstimationError: the rays are so few or so strange that the problem is singular.
     """
     zero = Positions(np.zeros((problem.images, 3)), np.zeros((problem.tracks, 3)), np.ones(len(problem.image)))
-    return _step(problem, problem.starts, zero, Loss(HUBER, 10.0), _LEAST_DAMPING) or zero
+    found = step_from(problem, zero, Loss(HUBER, 10.0), _LEAST_DAMPING)
+    if found is None:
+        raise EstimationError("the rays leave cameras open: give more points that several cameras see")
+    return found
 
 
 def at_random(problem: PositionProblem, seed: int) -> Positions:
@@ -103,10 +110,10 @@ def descend(
     problem: PositionProblem, at: Positions, loss: Loss, iterations: int, relative_decrease: float
 ) -> Descended:
     """Minimise the robust sum from a start."""
-    starts, damping = problem.starts, _FIRST_DAMPING
+    damping = _FIRST_DAMPING
     cost = problem.cost(at, loss.kind, loss.width)
     for iteration in range(1, iterations + 1):
-        trial = _step(problem, starts, at, loss, damping)
+        trial = step_from(problem, at, loss, damping)
         trial_cost = np.inf if trial is None else problem.cost(trial, loss.kind, loss.width)
         if trial is None or not trial_cost < cost:
             damping *= 6.0
@@ -120,8 +127,9 @@ def descend(
     return Descended(at, cost, iterations, False)
 
 
-def _step(problem: PositionProblem, starts: Ints, at: Positions, loss: Loss, damping: float) -> Positions | None:
-    """The state after one step; None where the equations are singular."""
+def step_from(problem: PositionProblem, at: Positions, loss: Loss, damping: float) -> Positions | None:
+    """The state after one step of Levenberg and Marquardt; None where the equations are singular."""
+    starts = problem.starts
     blocks, inverses = np.empty((len(problem.image), 3, 3)), np.empty((problem.tracks, 3, 3))
     gradients = np.empty((problem.tracks, 3))
     size = 3 * problem.images

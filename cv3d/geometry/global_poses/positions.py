@@ -107,6 +107,7 @@ def position_globally(
 
     Raises:
         InputError: shapes do not match, an index is out of range, or a ray is not of length one.
+        EstimationError: the rays leave cameras open.
     """
     options = options or PositioningOptions()
     _check(rotations, rays, image, track)
