@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.features.refinement.alignment import FLOOR, LARGEST_CHANGE, LARGEST_STEP, SETTLED
-from cv3d.features.refinement.sampling_kernel import Flat, Plane, load, sample, window_side
+from cv3d.features.refinement.sampling_kernel import Flat, Plane, Window, forget, open_window, read_patch
 from cv3d.features.refinement.template import FREEDOMS, LEAST_GAIN, TINY
 from cv3d.features.refinement.template_kernel import (
     Fields,
@@ -24,6 +24,9 @@ from cv3d.features.refinement.template_kernel import (
 from cv3d.geometry.fused import fused
 
 Floats = NDArray[np.float64]
+
+UNREADABLE = -1.0
+"""Correlation of what cannot be read or told."""
 
 
 class Grid(NamedTuple):
@@ -48,21 +51,6 @@ class Steps(NamedTuple):
     affine_deviation: float
 
 
-class Window(NamedTuple):
-    """Part of a picture's level in single precision."""
-
-    image: Plane
-    """The level."""
-    shrink: float
-    """Its pixels by one of the picture."""
-    loaded: NDArray[np.int64]
-    """The part: its first pixel, width and height."""
-    pixels: Flat
-    """Row by row."""
-    warp: Flat
-    """(4,), pixels of the level by samples."""
-
-
 class Template(NamedTuple):
     """The reference's patch, with room for what it is compared to."""
 
@@ -85,12 +73,13 @@ def read_kernel(
     image: Plane, shrink: float, places: Floats, warps: Floats, side: int, across: Flat, down: Flat, out: Plane
 ) -> None:
     """Read patches (n, m) at places + warps · offsets in one level, whose pixels are 1 / `shrink` of the picture's."""
-    window = _window(image, shrink, side)
+    window = open_window(image, shrink, side)
     reach = across[len(across) - 1]
     for i in range(len(places)):
-        _forget(window)
-        if not _read(window, places[i], warps[i], reach, across, down, out[i]):
-            out[i] = 0.0
+        forget(window)
+        if not read_patch(window, places[i], warps[i], reach, across, down, out[i]):
+            for k in range(len(across)):
+                out[i, k] = np.float32(0.0)
 
 
 @fused
@@ -120,7 +109,7 @@ def align_kernel(
             the patch cannot be read, or has no contrast.
     """
     count = len(grid.across)
-    window = _window(image, shrink, steps.side)
+    window = open_window(image, shrink, steps.side)
     template = Template(
         np.empty(count, np.float32),
         np.empty((6, count), np.float32),
@@ -129,57 +118,20 @@ def align_kernel(
         np.empty(count, np.float32),
         np.empty(count, np.float32),
     )
-    influence, small = np.empty((2, count), np.float32), np.empty((2, 2))
+    influence = np.empty((2, count), np.float32)
     for i in range(len(places)):
-        scores[i] = -1.0
-        _forget(window)
+        scores[i, 0] = scores[i, 1] = UNREADABLE
+        forget(window)
         energy = differentiate(patches[i], steps.side, grid.weights, template.values, template.fields)
         for k in range(count):
             template.weighted[6, k] = grid.weights[k] * template.values[k]
-        if steps.affine_iterations > 0:
-            multiply(template.fields, grid.across, grid.down)
+        multiply(template.fields, grid.across, grid.down)
         conditioning = _net_places(template, grid, energy)
-        if not _translate(window, template, grid, steps, float(energy), places[i], warps[i]):
-            continue
-        known = 2
-        if steps.affine_iterations > 0:
-            known = 6
-            if not _deform(window, template, grid, steps, energy, places[i], warps[i]):
-                continue
-        reach = np.float32(steps.side // 2)
-        if not _read(window, places[i], warps[i], reach, grid.across, grid.down, template.patch):
-            continue
-        ncc, _ = leave(template.patch, template.values, grid.weights, grid.is_sample, energy, template.residuals)
-        _influence(template, known, influence)
-        spread(influence, template.residuals, steps.side, small)
-        covariances[i] = small
-        scores[i, 0], scores[i, 1] = ncc, conditioning
-
-
-@fused
-def _window(image: Plane, shrink: float, side: int) -> Window:
-    room = window_side(side)
-    return Window(image, shrink, np.zeros(4, np.int64), np.empty(room * room, np.float32), np.empty(4, np.float32))
-
-
-@fused
-def _forget(window: Window) -> None:
-    """Load anew for the next patch: where a patch is in the window must not depend on those before."""
-    window.loaded[:] = 0
-
-
-@fused
-def _read(window: Window, place: Floats, warp: Matrix, reach: np.float32, across: Flat, down: Flat, out: Flat) -> bool:
-    """Read a patch that goes `reach` samples to each side; whether that can be done."""
-    shrink = window.shrink
-    x, y = (place[0] + 0.5) * shrink - 0.5, (place[1] + 0.5) * shrink - 0.5
-    xx, xy, yx, yy = warp[0, 0] * shrink, warp[0, 1] * shrink, warp[1, 0] * shrink, warp[1, 1] * shrink
-    reach_x, reach_y = (abs(xx) + abs(xy)) * float(reach), (abs(yx) + abs(yy)) * float(reach)
-    if not load(window.image, x, y, reach_x, reach_y, window.loaded, window.pixels):
-        return False
-    window.warp[0], window.warp[1], window.warp[2], window.warp[3] = xx, xy, yx, yy
-    sample(window.pixels, window.loaded, x, y, window.warp, across, down, out)
-    return True
+        ncc = _descend(window, template, grid, steps, energy, places[i], warps[i])
+        if ncc > UNREADABLE:
+            _influence(template, 6 if steps.affine_iterations else 2, influence)
+            spread(influence, template.residuals, steps.side, covariances[i])
+            scores[i, 0], scores[i, 1] = ncc, conditioning
 
 
 @fused
@@ -200,61 +152,82 @@ def _net_places(template: Template, grid: Grid, energy: np.float32) -> float:
 
 
 @fused
-def _translate(
-    window: Window, template: Template, grid: Grid, steps: Steps, energy: float, place: Floats, warp: Matrix
-) -> bool:
-    """Move a place; whether the patch could be read."""
-    reach, inverse, weighted = np.float32(steps.side // 2), template.inverse, template.weighted
-    for _ in range(steps.iterations):
-        if not _read(window, place, warp, reach, grid.across, grid.down, template.patch):
-            return False
-        gain = max(float(product(weighted[6], template.patch)) / energy, LEAST_GAIN)
-        right0, right1 = float(product(weighted[0], template.patch)), float(product(weighted[1], template.patch))
-        dx = (inverse[0, 0] * right0 + inverse[0, 1] * right1) / gain
-        dy = (inverse[1, 0] * right0 + inverse[1, 1] * right1) / gain
-        length = np.sqrt(dx * dx + dy * dy)
-        shrink = LARGEST_STEP / max(length, LARGEST_STEP)
-        place[0] -= (warp[0, 0] * dx + warp[0, 1] * dy) * shrink
-        place[1] -= (warp[1, 0] * dx + warp[1, 1] * dy) * shrink
-        if not length > SETTLED:
-            break
-    return True
+def _descend(
+    window: Window, template: Template, grid: Grid, steps: Steps, energy: np.float32, place: Floats, warp: Matrix
+) -> float:
+    """Move a place, then change its affinity too; the correlation in the end, or that of what cannot be read.
+
+    The template is left with the residuals there, and with the inverse normal matrix of all that was moved. There is
+    one loop for both, because what reads a patch is the most to compile.
+    """
+    reach, change, update = np.float32(steps.side // 2), np.zeros(4), np.empty(6)
+    moves, turns, prior = steps.iterations, steps.affine_iterations, -1.0
+    while True:
+        if not read_patch(window, place, warp, reach, grid.across, grid.down, template.patch):
+            return UNREADABLE
+        if moves > 0:
+            length = _translate(template, float(energy), place, warp)
+            moves = moves - 1 if length > SETTLED else 0
+            continue
+        ncc, square = leave(template.patch, template.values, grid.weights, grid.is_sample, energy, template.residuals)
+        if turns == 0:
+            return ncc
+        if prior < 0.0:
+            variance = square / (steps.side * steps.side - FREEDOMS)
+            prior = _net_affinities(template, grid, energy, variance / steps.affine_deviation**2)
+            if not prior > 0.0:
+                return UNREADABLE
+        length = _deform(template, prior, change, update, place, warp)
+        turns = turns - 1 if length > SETTLED else 0
 
 
 @fused
-def _deform(
-    window: Window, template: Template, grid: Grid, steps: Steps, energy: np.float32, place: Floats, warp: Matrix
-) -> bool:
-    """Move a place and change its affinity; whether the patch could be read. The inverse becomes that of both."""
-    side, inverse, reach = steps.side, template.inverse, np.float32(steps.side // 2)
-    change, right, update = np.zeros(4), np.empty(6), np.empty(6)
-    prior = 0.0
-    for step in range(steps.affine_iterations):
-        if not _read(window, place, warp, reach, grid.across, grid.down, template.patch):
-            return False
-        _, square = leave(template.patch, template.values, grid.weights, grid.is_sample, energy, template.residuals)
-        if step == 0:
-            variance = square / (side * side - FREEDOMS)
-            prior = _net_affinities(template, grid, energy, variance / steps.affine_deviation**2)
-            if not prior > 0.0:
-                return False
-        for j in range(6):
-            right[j] = float(product(template.weighted[j], template.residuals))
-        for j in range(4):
-            right[2 + j] -= prior * change[j]
-        for j in range(6):
-            update[j] = 0.0
-            for k in range(6):
-                update[j] += inverse[j, k] * right[k]
-        length = np.sqrt(update[0] ** 2 + update[1] ** 2)
-        update /= max(1.0, length / LARGEST_STEP, np.abs(update[2:]).max() / LARGEST_CHANGE)
-        _undo(warp, update)
-        place[0] -= warp[0, 0] * update[0] + warp[0, 1] * update[1]
-        place[1] -= warp[1, 0] * update[0] + warp[1, 1] * update[1]
-        change += update[2:]
-        if not length > SETTLED:
-            break
-    return True
+def _translate(template: Template, energy: float, place: Floats, warp: Matrix) -> float:
+    """Move a place by a step, whose length in samples it tells."""
+    inverse, weighted = template.inverse, template.weighted
+    gain = max(float(product(weighted[6], template.patch)) / energy, LEAST_GAIN)
+    right0, right1 = float(product(weighted[0], template.patch)), float(product(weighted[1], template.patch))
+    dx = (inverse[0, 0] * right0 + inverse[0, 1] * right1) / gain
+    dy = (inverse[1, 0] * right0 + inverse[1, 1] * right1) / gain
+    length = np.sqrt(dx * dx + dy * dy)
+    shrink = LARGEST_STEP / max(length, LARGEST_STEP)
+    place[0] -= (warp[0, 0] * dx + warp[0, 1] * dy) * shrink
+    place[1] -= (warp[1, 0] * dx + warp[1, 1] * dy) * shrink
+    return float(length)
+
+
+@fused
+def _deform(template: Template, prior: float, change: Floats, update: Floats, place: Floats, warp: Matrix) -> float:
+    """Move a place and change its affinity by a step; the length of the move, samples.
+
+    Args:
+        template: with the residuals.
+        prior: weight of the affinity as it was given.
+        change: (4,), of the affinity so far. Written to.
+        update: (6,), room for the step.
+        place: (2,), written to.
+        warp: (2, 2), written to.
+    """
+    for j in range(6):
+        update[j] = 0.0
+    for j in range(6):
+        right = float(product(template.weighted[j], template.residuals))
+        if j >= 2:
+            right -= prior * change[j - 2]
+        for k in range(6):
+            update[k] += template.inverse[k, j] * right
+    length = np.sqrt(update[0] ** 2 + update[1] ** 2)
+    largest = max(1.0, length / LARGEST_STEP)
+    for j in range(2, 6):
+        largest = max(largest, abs(update[j]) / LARGEST_CHANGE)
+    for j in range(6):
+        update[j] /= largest
+    _undo(warp, update)
+    place[0] -= warp[0, 0] * update[0] + warp[0, 1] * update[1]
+    place[1] -= warp[1, 0] * update[0] + warp[1, 1] * update[1]
+    for j in range(4):
+        change[j] += update[2 + j]
+    return float(length)
 
 
 @fused
@@ -300,7 +273,8 @@ def _influence(template: Template, known: int, out: Fields) -> None:
     """What a residual of each sample (2, n) does to the place."""
     for i in range(2):
         row = out[i]
-        row[:] = np.float32(0.0)
+        for k in range(len(row)):
+            row[k] = np.float32(0.0)
         for j in range(known):
             factor, weighted = np.float32(template.inverse[i, j]), template.weighted[j]
             for k in range(len(row)):

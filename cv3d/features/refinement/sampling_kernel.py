@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from cv3d.geometry.fused import fused
 
 Plane = NDArray[np.float32]
 Flat = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 STRETCH = 4
 """A patch is read where it reaches over at most so many times its side, and a few pixels, of its level."""
@@ -28,10 +30,19 @@ _SHARP = np.float32(-0.75)
 _SHARP2, _SHARP3 = np.float32(1.25), np.float32(2.25)
 
 
-@fused
-def window_side(side: int) -> int:
-    """Pixels along a side of the memory that :func:`load` needs for patches of `side` samples."""
-    return STRETCH * side + 16
+class Window(NamedTuple):
+    """Part of a picture's level in single precision."""
+
+    image: Plane
+    """The level."""
+    shrink: float
+    """Its pixels by one of the picture."""
+    loaded: NDArray[np.int64]
+    """The part: its first pixel, width and height."""
+    pixels: Flat
+    """Row by row."""
+    warp: Flat
+    """(4,), pixels of the level by samples."""
 
 
 @fused
@@ -57,7 +68,7 @@ def halve(image: Plane) -> Plane:
 
 
 @fused
-def load(
+def _load(
     image: Plane, x: float, y: float, reach_x: float, reach_y: float, loaded: NDArray[np.int64], window: Flat
 ) -> bool:
     """Have the pixels about a place in the window, beyond the border those of the border.
@@ -79,27 +90,23 @@ def load(
     # Cubic interpolation takes one pixel before and two behind, and single precision may round up to one more.
     left, top = math.floor(x - reach_x) - 2, math.floor(y - reach_y) - 2
     width, height = math.floor(x + reach_x) + 4 - left, math.floor(y + reach_y) + 4 - top
-    ox, oy, across, down = loaded
+    ox, oy, across, down = loaded[0], loaded[1], loaded[2], loaded[3]
     if left >= ox and top >= oy and left + width <= ox + across and top + height <= oy + down:
         return True
     left, top, width, height = left - _SLACK, top - _SLACK, width + 2 * _SLACK, height + 2 * _SLACK
     if width * height > len(window):
         return False
     last_row, last = image.shape[0] - 1, image.shape[1] - 1
-    is_inside = left >= 0 and left + width <= last + 1
     for r in range(height):
         row = image[min(max(top + r, 0), last_row)]
-        if is_inside:
-            window[r * width : (r + 1) * width] = row[left : left + width]
-        else:
-            for c in range(width):
-                window[r * width + c] = row[min(max(left + c, 0), last)]
+        for c in range(width):
+            window[r * width + c] = row[min(max(left + c, 0), last)]
     loaded[0], loaded[1], loaded[2], loaded[3] = left, top, width, height
     return True
 
 
 @fused
-def sample(
+def _sample(
     window: Flat,
     loaded: NDArray[np.int64],
     x: float,
@@ -112,7 +119,7 @@ def sample(
     """Read a patch at place + warp · offsets; see :meth:`cv3d.features.refinement.pyramid.Pyramid.sample`.
 
     Args:
-        window: pixels, see :func:`load`.
+        window: pixels, see :func:`_load`.
         loaded: where they are.
         x: the place, pixels of the level.
         y: the same.
@@ -155,3 +162,33 @@ def _weights(t: np.float32) -> tuple[np.float32, np.float32, np.float32, np.floa
     here = (_SHARP2 * t - _SHARP3) * t * t + _ONE
     after = (_SHARP2 * s - _SHARP3) * s * s + _ONE
     return before, here, after, behind
+
+
+@fused
+def open_window(image: Plane, shrink: float, side: int) -> Window:
+    """A level in which patches of `side` samples are to be read."""
+    room = STRETCH * side + 16
+    return Window(image, shrink, np.zeros(4, np.int64), np.empty(room * room, np.float32), np.empty(4, np.float32))
+
+
+@fused
+def forget(window: Window) -> None:
+    """Load anew for the next patch: where a patch is in the window must not depend on those before."""
+    for k in range(4):
+        window.loaded[k] = 0
+
+
+@fused
+def read_patch(
+    window: Window, place: Floats, warp: Floats, reach: np.float32, across: Flat, down: Flat, out: Flat
+) -> bool:
+    """Read a patch that goes `reach` samples to each side; whether that can be done."""
+    shrink = window.shrink
+    x, y = (place[0] + 0.5) * shrink - 0.5, (place[1] + 0.5) * shrink - 0.5
+    xx, xy, yx, yy = warp[0, 0] * shrink, warp[0, 1] * shrink, warp[1, 0] * shrink, warp[1, 1] * shrink
+    reach_x, reach_y = (abs(xx) + abs(xy)) * float(reach), (abs(yx) + abs(yy)) * float(reach)
+    if not _load(window.image, x, y, reach_x, reach_y, window.loaded, window.pixels):
+        return False
+    window.warp[0], window.warp[1], window.warp[2], window.warp[3] = xx, xy, yx, yy
+    _sample(window.pixels, window.loaded, x, y, window.warp, across, down, out)
+    return True

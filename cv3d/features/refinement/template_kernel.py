@@ -151,18 +151,19 @@ def spread(scores: Fields, noise: Flat, side: int, out: Matrix) -> None:
 def invert(matrix: Matrix, out: Matrix) -> bool:
     """Invert a symmetric positive matrix, which is lost; whether it was positive."""
     size = len(matrix)
-    out[:] = 0.0
     for i in range(size):
-        out[i, i] = 1.0
+        for k in range(size):
+            out[i, k] = 1.0 if i == k else 0.0
     for i in range(size):
         pivot = matrix[i, i]
         if not pivot > 0.0:
             return False
-        matrix[i] /= pivot
-        out[i] /= pivot
+        for k in range(size):
+            matrix[i, k] /= pivot
+            out[i, k] /= pivot
         for j in range(size):
-            if j != i:
-                factor = matrix[j, i]
-                matrix[j] -= factor * matrix[i]
-                out[j] -= factor * out[i]
+            factor = 0.0 if j == i else matrix[j, i]
+            for k in range(size):
+                matrix[j, k] -= factor * matrix[i, k]
+                out[j, k] -= factor * out[i, k]
     return True
