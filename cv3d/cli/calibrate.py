@@ -16,6 +16,9 @@ from cv3d.errors import QualityError, UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+STAGES_FOLDER = "stages"
+"""Where a calibration without a board keeps what its stages find."""
+
 
 def calibrate(
     run: Run,
@@ -74,9 +77,12 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    from_scene: Annotated[
+        bool, typer.Option("--self", help="Without a board: from pictures or a clip of a scene that stands still.")
+    ] = False,
     require: RequireOption = None,
 ) -> None:
-    """Calibrate a camera, or a rig of several, from pictures or a video of a board.
+    """Calibrate a camera, or a rig of several, from pictures or a video of a board, or with --self of any scene.
 
     The board (checkerboard, ChArUco, AprilGrid, circle grid) and the lens model are found out. OUT gets the camera in
     the formats of cv3d, OpenCV, ROS, Kalibr and COLMAP, a result.json and a report.html. Without -o, OUT is named
@@ -85,9 +91,23 @@ def calibrate(
     Example: cv3d calibrate photos/ --square 25mm -o calibration --require 'rms<0.5'
 
     Example: cv3d calibrate --rig left/ right/ --square 25mm -o stereo
+
+    Example: cv3d calibrate --self walk.mp4 -o phone
     """
     given = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
-    if rig:
+    if from_scene:
+        others: dict[str, object] = {
+            "--rig": rig or None,
+            "--board": board,
+            "--square": square,
+            "--names": names,
+            "--stamps": stamps,
+        }
+        others |= {"--intrinsics": intrinsics, "--model": None if model == "auto" else model}
+        if misplaced := [option for option, value in others.items() if value is not None]:
+            raise UsageError(f"{misplaced[0]} is for a board; --self does without one")
+        job = _scene_job(run, given, max_frames)
+    elif rig:
         job = _rig_job(run, given, board, square, model, board_warp, max_frames, names, intrinsics or [], stamps)
     else:
         alone = {"--names": names, "--intrinsics": intrinsics, "--stamps": stamps}
@@ -179,6 +199,33 @@ def _camera_job(
         return inputs_digest(inputs, options, max_frames)
 
     return _Job(title, RESULT_SCHEMA, digest, work, MEASURES, measures, summary)
+
+
+def _scene_job(run: Run, inputs: Sequence[str], max_frames: int) -> _Job:
+    from cv3d.mapping.options import MapOptions
+    from cv3d.mapping.self_calibrating import SELF_SCHEMA, self_calibrate
+    from cv3d.media.inputs import find_pictures
+    from cv3d.reporting.result_folder import files_digest
+    from cv3d.reporting.self_calibration_files import (
+        SELF_MEASURES,
+        self_measures,
+        self_summary,
+        write_self_calibration,
+    )
+
+    options = MapOptions(max_frames=max_frames, seed=run.options.seed)
+
+    def work(out: Path, digest: str) -> dict[str, object]:
+        found = self_calibrate(inputs, out / STAGES_FOLDER, options=options, compute=run.compute, progress=run.progress)
+        return write_self_calibration(found, out, digest)
+
+    def digest() -> str:
+        found = find_pictures(inputs)
+        files = [picture.source for picture in found] + [video.source for video in found.videos]
+        return files_digest(files, repr(options))
+
+    title = default_name(inputs[0]) if inputs else "camera"
+    return _Job(title, SELF_SCHEMA, digest, work, SELF_MEASURES, self_measures, self_summary)
 
 
 def _rig_job(

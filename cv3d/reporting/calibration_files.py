@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from cv3d.calibration.result import Calibration
@@ -12,6 +13,7 @@ from cv3d.formats.approximation import write_camera
 from cv3d.formats.atomic import atomic_write_text
 from cv3d.formats.cv3d_camera import dumps as camera_json
 from cv3d.formats.json_text import to_json
+from cv3d.geometry.cameras.camera import Camera
 from cv3d.reporting.calibration_page import calibration_page
 from cv3d.reporting.result_folder import REPORT_FILE, RESULT_FILE, PictureLoader, remove_earlier_result
 
@@ -33,7 +35,8 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
     """
     remove_earlier_result(out)
     with torch_threads(1):
-        files, formats = _write_cameras(calibration, out)
+        extra = {"std": calibration.params_std, "covariance": calibration.covariance, "rms_px": calibration.rms_px}
+        files, formats = write_cameras(calibration.camera, extra, out)
         page = calibration_page(calibration, PictureLoader(calibration.views), title)
     atomic_write_text(out / REPORT_FILE, page)
     files.append(REPORT_FILE)
@@ -43,18 +46,29 @@ def write_calibration(calibration: Calibration, out: Path, title: str, digest: s
     return result
 
 
-def _write_cameras(calibration: Calibration, out: Path) -> tuple[list[str], dict[str, object]]:
-    """The camera in every format: the files written, and how true each other tool's file is."""
+def write_cameras(camera: Camera, extra: Mapping[str, object], out: Path) -> tuple[list[str], dict[str, object]]:
+    """Write a camera in every format.
+
+    Args:
+        camera: what was found.
+        extra: how sure that is, for cv3d's own file.
+        out: the folder.
+
+    Returns:
+        The files written, and how true each other tool's file is.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     files: list[str] = []
     formats: dict[str, object] = {}
     for name, camera_format in CAMERA_FORMATS.items():
         if name == "cv3d":
-            extra = {"std": calibration.params_std, "covariance": calibration.covariance, "rms_px": calibration.rms_px}
-            atomic_write_text(out / camera_format.file_name, camera_json(calibration.camera, extra))
+            atomic_write_text(out / camera_format.file_name, camera_json(camera, extra))
             files.append(camera_format.file_name)
             continue
         try:
-            written = write_camera(calibration.camera, camera_format)
+            written = write_camera(camera, camera_format)
         except FormatError as error:
             formats[name] = {"file": None, "reason": str(error)}
             (out / camera_format.file_name).unlink(missing_ok=True)

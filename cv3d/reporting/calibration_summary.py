@@ -66,7 +66,7 @@ def summary(result: Mapping[str, Any], out: Path, up_to_date: bool) -> Renderabl
         up_to_date: whether it was found there already.
     """
     parts: list[RenderableType] = [verdict_line(result), Text("")]
-    parts += [_facts(result), Text(""), _parameters(result)]
+    parts += [_facts(result), Text(""), parameter_table(result)]
     if len(result["models"]) > 1:
         parts += [Text(""), _models(result)]
     parts += rejected_lines(result["views"]["rejected"])
@@ -98,7 +98,8 @@ def _facts(result: Mapping[str, Any]) -> Table:
     return grid
 
 
-def _parameters(result: Mapping[str, Any]) -> Table:
+def parameter_table(result: Mapping[str, Any]) -> Table:
+    """Every parameter of a result's camera with its deviation; of very many the first few."""
     camera = result["camera"]
     table = Table(box=None, pad_edge=False, title=f"camera: {camera['model']}", title_justify="left")
     table.add_column("parameter")
