@@ -234,8 +234,7 @@ class Grower:
         count = int(state.placed.sum())
         if count == self._adjusted_at and count > _ALL_UP_TO:
             return False
-        stage = RADIAL if count >= _FREE_RADIAL_FROM else FOCAL if count >= _FREE_FOCAL_FROM else HELD
-        adjust(state, self.known, stage=stage, iterations=15, tolerance=1e-3)
+        adjust(state, self.known, stage=stage_while_growing(count), iterations=15, tolerance=1e-3)
         state.reconsider()
         self._drop_weak()
         grown = count != self._adjusted_at
@@ -261,3 +260,8 @@ class Grower:
             for picture in np.flatnonzero(weak).tolist():
                 self.attempts.reasons[picture] = "too few of its points stood up to the adjustment"
             self.state.displace(weak)
+
+
+def stage_while_growing(pictures: int) -> int:
+    """Which intrinsics so many pictures determine while they are still few, or roughly placed."""
+    return RADIAL if pictures >= _FREE_RADIAL_FROM else FOCAL if pictures >= _FREE_FOCAL_FROM else HELD

@@ -20,6 +20,8 @@ _ENOUGH = 200
 """Matches of a pair by which one of the four motions of an essential matrix is told from the others."""
 _LIMIT_DEG = 6.0
 """How far three rotations around a triangle may be from none; lens distortion is not known yet."""
+_MOST_WRONG = 0.25
+"""Share of contradicting pairs above which the rotations are not believed."""
 
 
 def relative_rotations(graph: MatchGraph, cameras: Sequence[Camera]) -> tuple[Floats, Bools]:
@@ -44,6 +46,9 @@ def relative_rotations(graph: MatchGraph, cameras: Sequence[Camera]) -> tuple[Fl
 def contradicting_pairs(graph: MatchGraph, cameras: Sequence[Camera]) -> Bools:
     """Pairs whose rotations do not fit the triangles that they are in, (e,).
 
+    None is where many do not: then it is the rotations that are too vague to tell, from short baselines and lenses
+    not known yet.
+
     Args:
         graph: verified pairs.
         cameras: of each picture, as far as they are known.
@@ -54,7 +59,9 @@ def contradicting_pairs(graph: MatchGraph, cameras: Sequence[Camera]) -> Bools:
     if len(used) < 3:
         return dropped
     edges = np.array([(graph.pairs[i].first, graph.pairs[i].second) for i in used.tolist()], np.intp)
-    dropped[used] = ~consistent_edges(edges, rotations[used], len(graph), limit_deg=_LIMIT_DEG)
+    contradicting = ~consistent_edges(edges, rotations[used], len(graph), limit_deg=_LIMIT_DEG)
+    if float(contradicting.mean()) <= _MOST_WRONG:
+        dropped[used] = contradicting
     return dropped
 
 

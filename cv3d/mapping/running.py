@@ -22,9 +22,10 @@ from cv3d.mapping.assembling import assemble, assemble_turned, left_out, view_gr
 from cv3d.mapping.deepening import deepen
 from cv3d.mapping.frames import SceneFrames, list_frames
 from cv3d.mapping.framing import frame_scene
+from cv3d.mapping.globally import map_globally
 from cv3d.mapping.graph import MatchGraph, build_tracks, load_graph
-from cv3d.mapping.growing import Grower
-from cv3d.mapping.options import MapOptions, Stage
+from cv3d.mapping.growing import Grower, GrowOptions
+from cv3d.mapping.options import MapOptions, Mapper, Stage
 from cv3d.mapping.preparing import CameraPlan, plan_cameras, with_pairs_geometry
 from cv3d.mapping.refining import refine_map
 from cv3d.mapping.relating import contradicting_pairs
@@ -33,6 +34,15 @@ from cv3d.mapping.solving import Solved, complete, final_stage, map_incrementall
 from cv3d.mapping.state import MapState
 from cv3d.mapping.turned import Turned, find_turns
 from cv3d.progress import SILENT, Progress
+
+_MANY = 30
+"""Pictures from which on placing all at once saves time."""
+_DENSE = 0.2
+"""Share of all pairs that are verified, from which on the graph is dense enough for it."""
+_KNOWN = 0.1
+"""Relative deviation of focal lengths up to which rotations between pairs are right enough for it."""
+_NEARLY_ALL = 0.95
+"""Share of the pictures that have to be placed so."""
 
 
 @dataclass
@@ -126,7 +136,7 @@ class _Mapping:
         plan = with_pairs_geometry(plan, graph)
         growing = replace(options.growing, seed=options.seed)
         trusted = graph.without(contradicting_pairs(graph, [plan.known[int(i)].camera for i in plan.camera_of]))
-        solved = map_incrementally(trusted, build_tracks(trusted), plan.known, plan.camera_of, growing, self.progress)
+        mapper, solved = self._solved(trusted, plan, growing)
         if not solved.maps and (turned := find_turns(graph, plan)) is not None:
             return self._turned(plan, turned)
         maps = [self._completed(state, plan, solved) for state in solved.maps]
@@ -135,10 +145,30 @@ class _Mapping:
             models,
             left_out(graph, maps, solved.attempts),
             view_graph(graph, maps),
-            "incremental",
+            mapper,
             seed=options.seed,
             device=self.compute.device.type,
         )
+
+    def _solved(self, trusted: MatchGraph, plan: CameraPlan, growing: GrowOptions) -> tuple[Mapper, Solved]:
+        """Maps, and by which mapper."""
+        table = build_tracks(trusted)
+        if self._is_global(trusted, plan):
+            solved = map_globally(trusted, table, plan.known, plan.camera_of, growing, self.progress)
+            placed = sum(int(state.placed.sum()) for state in solved.maps)
+            if self.options.mapper is Mapper.GLOBAL or placed >= _NEARLY_ALL * int((trusted.degrees() > 0).sum()):
+                return Mapper.GLOBAL, solved
+            self.progress.info(f"the global mapper placed {placed} pictures; the incremental one begins anew")
+        solved = map_incrementally(trusted, table, plan.known, plan.camera_of, growing, self.progress)
+        return Mapper.INCREMENTAL, solved
+
+    def _is_global(self, trusted: MatchGraph, plan: CameraPlan) -> bool:
+        """Whether to place all pictures at once: where asked for, or with cameras known and many pairs of each."""
+        if self.options.mapper is not Mapper.AUTO:
+            return self.options.mapper is Mapper.GLOBAL
+        is_known = all(one.focal_deviation <= _KNOWN for one in plan.known)
+        count = int((trusted.degrees() > 0).sum())
+        return is_known and count >= _MANY and 2 * len(trusted.pairs) >= _DENSE * count * (count - 1)
 
     def _completed(self, state: MapState, plan: CameraPlan, solved: Solved) -> MapState:
         """A map with more and longer tracks, and its observations refined."""

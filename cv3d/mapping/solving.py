@@ -32,6 +32,13 @@ class Solved:
     """The largest first; they share no picture."""
     attempts: Attempts = field(default_factory=Attempts)
 
+    def settle(self, maps: list[MapState]) -> None:
+        """Take the final maps, and forget failures of pictures that they hold."""
+        self.maps = sorted(maps, key=lambda state: -int(state.placed.sum()))
+        for state in self.maps:
+            for picture in np.flatnonzero(state.placed).tolist():
+                self.attempts.reasons.pop(picture, None)
+
 
 def map_incrementally(
     graph: MatchGraph,
@@ -68,11 +75,7 @@ def map_incrementally(
         solved.maps.append(state)
         if int((~taken).sum()) < _FEWEST:
             break
-    solved.maps = merge(solved.maps, known, options)
-    solved.maps.sort(key=lambda state: -int(state.placed.sum()))
-    for state in solved.maps:
-        for picture in np.flatnonzero(state.placed).tolist():
-            solved.attempts.reasons.pop(picture, None)
+    solved.settle(merge(solved.maps, known, options))
     progress.finish(STAGE)
     return solved
 
