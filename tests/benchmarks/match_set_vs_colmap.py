@@ -134,9 +134,24 @@ class Stages:
         return ", ".join(f"{stage} {taken:.1f}" for stage, taken in self.cpu.items() if taken >= 0.05)
 
 
-def run_cv3d(pictures: Path, output: Path, camera: Camera | None, stages: Stages) -> SetMatch:
-    choice = PairChoice("exhaustive")
-    result = match_set(pictures, output, choice=choice, camera=camera, compute=Compute.choose("cpu"), progress=stages)
+def run_cv3d(
+    pictures: Path,
+    output: Path,
+    camera: Camera | None,
+    stages: Stages,
+    how: str = "exhaustive",
+    *,
+    refines: bool = True,
+) -> SetMatch:
+    result = match_set(
+        pictures,
+        output,
+        MatchOptions(refine=refines),
+        choice=PairChoice(how),
+        camera=camera,
+        compute=Compute.choose("cpu"),
+        progress=stages,
+    )
     stages.enter("end")
     return result
 
@@ -193,7 +208,7 @@ def keypoints_in(database: Path) -> int:
         return opened.num_keypoints()
 
 
-def compare(scene: Scene, pictures: Path, threads: int, repeats: int, *, maps: bool) -> None:
+def compare(scene: Scene, pictures: Path, threads: int, repeats: int, how: str, *, maps: bool, refines: bool) -> None:
     takes: dict[str, list[Taken]] = {name: [] for name in SIDES}
     databases: dict[str, Path] = {}
     with tempfile.TemporaryDirectory() as work:
@@ -203,7 +218,7 @@ def compare(scene: Scene, pictures: Path, threads: int, repeats: int, *, maps: b
             databases[name] = output / "database.db"
             stages, cpu, wall = Stages(), time.process_time(), time.perf_counter()
             if name == "cv3d":
-                result = run_cv3d(pictures, output, scene.camera, stages)
+                result = run_cv3d(pictures, output, scene.camera, stages, how, refines=refines)
             else:
                 limits = MatchOptions() if name == LIMITED else None
                 run_colmap(pictures, databases[name], scene.camera, threads, limits, stages)
@@ -249,6 +264,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=100)
     parser.add_argument("--threads", type=int, default=usable_cores(), help="cores that either side may use")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--choice", choices=("exhaustive", "auto"), default="exhaustive", help="cv3d's pairs")
+    parser.add_argument("--no-refine", action="store_true", help="cv3d's keypoints stay where they were detected")
     parser.add_argument("--no-map", action="store_true", help="matching alone")
     parser.add_argument("--memory", type=int, nargs="+", metavar="PICTURES", help="peak memory at each of these sizes")
     parser.add_argument("--memory-of-one", action="store_true", help=argparse.SUPPRESS)
@@ -273,7 +290,15 @@ def main() -> None:
             subprocess.run([sys.executable, __file__, *given, "--memory-of-one"], check=True)
         if not arguments.memory:
             print(f"{arguments.set}: {len(scene.files)} pictures, camera {'known' if scene.camera else 'unknown'}")
-            compare(scene, Path(folder), arguments.threads, arguments.repeats, maps=not arguments.no_map)
+            compare(
+                scene,
+                Path(folder),
+                arguments.threads,
+                arguments.repeats,
+                arguments.choice,
+                maps=not arguments.no_map,
+                refines=not arguments.no_refine,
+            )
 
 
 if __name__ == "__main__":
