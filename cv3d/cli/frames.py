@@ -21,7 +21,7 @@ def frames(
     step: Annotated[
         float,
         typer.Option("--step", metavar="SHARE", help="Motion between neighbours, share of the picture's diagonal."),
-    ] = 0.04,
+    ] = 0.05,
     form: Annotated[str, typer.Option("--format", metavar="png|jpg", help="Of the pictures.")] = "png",
 ) -> None:
     """Choose the key frames of a clip: sharp, well exposed, a step of motion apart.

@@ -43,7 +43,7 @@ def test_a_clip(cv3d_main: Main, tmp_path: Path, walk: Path) -> None:
     assert result == json.loads((out / "result.json").read_text())
     assert result["schema"] == "cv3d.frames/1"
     assert result["frames"]["total"] == 40
-    assert result["frames"]["chosen"] == len(result["pictures"]) == pytest.approx(10, abs=2)
+    assert result["frames"]["chosen"] == len(result["pictures"]) == pytest.approx(8, abs=2)
     assert sum(result["frames"]["passed_over"].values()) + result["frames"]["chosen"] == 40
     assert all((out / name).is_file() for name in result["files"])
     assert sorted(path.name for path in out.iterdir()) == ["frames.csv", "images", "result.json"]

@@ -21,7 +21,7 @@ from cv3d.media.sharpness import sharpness
 from cv3d.media.video import VideoFrame, probe_video, video_frames
 from cv3d.progress import SILENT, Progress
 
-STEP = 0.04
+STEP = 0.05
 """Motion between neighbouring key frames, share of the diagonal, unless told otherwise: nine tenths of a view are seen
 in the next one, too."""
 _NEAREST, _FARTHEST, _FARTHEST_BLURRED = 0.5, 1.5, 2.5
@@ -213,11 +213,12 @@ def choose_key_frames(
 ) -> KeyFrameChoice:
     """Choose frames of a clip that show the scene from view to view, each the best of its stretch.
 
-    A stretch is a range of motion, not of time: corners are followed through small grey pictures, and the median of
-    their displacements since the last key frame says how far the view has moved. So a camera at rest gives one frame,
-    a quick one gives many, and repeated frames give none. Of the frames about one `step` on, the one is taken that is
-    sharp, exposed like its neighbours and close to the ideal place. Sharpness is compared within a stretch only: where
-    there is little to see, or everything is somewhat blurred, there still are key frames. At a cut all begins anew.
+    A stretch is a range of motion, not of time: corners are followed through small grey pictures, and how far most of
+    them are from where they were at the last key frame says how far the view has moved. So a camera at rest gives one
+    frame, a quick one gives many, and repeated frames give none. Of the frames about one `step` on, the one is taken
+    that is sharp, exposed like its neighbours and close to the ideal place. Sharpness is compared within a stretch
+    only: where there is little to see, or everything is somewhat blurred, there still are key frames. At a cut all
+    begins anew.
 
     The clip is decoded once, in bounded memory: small pictures, the best frame so far, and of the chosen frames the
     compressed grey pixels up to `held_bytes`; beyond them pictures are references, which are read by seeking.

@@ -16,11 +16,14 @@ _REFILL = 0.6
 """Share of the corners below which new ones are looked for."""
 _APART_PX = 7
 _CORNER_QUALITY = 0.01
+_USUAL = 0.7
+"""Quantile of the corners' displacements that counts as motion: around a thing that the camera goes round, what is
+before it and what is behind move against each other, and about half of all hardly at all."""
 _FEWEST = 10
-"""Corners below which a median of their displacements is not trusted."""
+"""Corners below which a quantile of their displacements is not trusted."""
 _SURVIVING = 0.25
 """Share of the corners that has to be found again for two frames to show the same scene."""
-_COMMON = 0.4
+_COMMON = 0.65
 """Share of the corners of a moment that has to be seen still for motion to be measured from it: what stays in sight
 longest is what moves least."""
 _BACKWARD_PX = 1.0
@@ -69,16 +72,16 @@ class Mark:
     """Of the small picture, pixels."""
 
     def since(self, earlier: Mark) -> float:
-        """The median displacement of what is seen in both, or, where that is too little, the length of the way."""
+        """The usual displacement of what is seen in both, or, where that is too little, the length of the way."""
         displaced = self.displaced(earlier)
         return self.travelled - earlier.travelled if displaced is None else displaced
 
     def displaced(self, earlier: Mark) -> float | None:
-        """The median displacement of what is seen in both; None where that is too little."""
+        """The usual displacement of what is seen in both; None where that is too little."""
         _, now, then = np.intersect1d(self.ids, earlier.ids, assume_unique=True, return_indices=True)
         if len(now) < max(_FEWEST, _COMMON * len(earlier.ids)):
             return None
-        return _median_length(self.points[now] - earlier.points[then]) / self.diagonal
+        return _usual_length(self.points[now] - earlier.points[then]) / self.diagonal
 
 
 class Distance:
@@ -165,7 +168,7 @@ class MotionMeter:
         if int(good.sum()) < max(_FEWEST, _SURVIVING * len(before)):
             return None
         self._ids, self._points = self._ids[good], after[good]
-        return _median_length(after[good] - before[good]) / self._diagonal
+        return _usual_length(after[good] - before[good]) / self._diagonal
 
     def _bridge(self, previous: Small, small: Small) -> float | None:
         """What moved where no corner could be followed: blur, or too little to see; None where the scene changed."""
@@ -206,8 +209,9 @@ def _flow(first: Small, second: Small, points: NDArray[np.float32]) -> tuple[NDA
     return np.asarray(moved, np.float32).reshape(-1, 2), np.asarray(found).ravel() > 0
 
 
-def _median_length(displacements: NDArray[np.float32]) -> float:
-    return float(np.median(np.hypot(displacements[:, 0], displacements[:, 1])))
+def _usual_length(displacements: NDArray[np.float32]) -> float:
+    lengths = np.hypot(displacements[:, 0], displacements[:, 1])
+    return float(np.quantile(lengths, _USUAL))
 
 
 def _correlation(first: Small, second: Small) -> float:
