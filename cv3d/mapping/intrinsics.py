@@ -23,8 +23,15 @@ _CENTRE = 0.02
 """How far principal points lie from the middle, over the picture's longer side."""
 _SPREADS = {"k1": 0.2, "k2": 0.2, "p1": 0.005, "p2": 0.005}
 """Deviations of the terms of ordinary lenses."""
-STAGES: tuple[tuple[str, ...], ...] = ((), ("fx",), ("fx", "k1"), ("fx", "k1", "k2"), ("fx", "cx", "cy", "k1", "k2"))
-"""Free parameters, from none to as many as a scene determines; fx stands for both focal lengths, in proportion."""
+STAGES: tuple[tuple[str, ...], ...] = (
+    (),
+    ("fx",),
+    ("fx", "k1"),
+    ("fx", "k1", "k2"),
+    ("fx", "cx", "cy", "k1", "k2"),
+)
+"""Free parameters, from none to as many as a scene determines; fx stands for both focal lengths, in
+proportion."""
 HELD, FOCAL, RADIAL, BENT, CENTRED = range(5)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
-from cv3d.features.refinement.options import SetOptions
+from cv3d.features.refinement.options import RefinementOptions, SetOptions
 from cv3d.features.refinement.tracks import refine_tracks
 from cv3d.geometry.bundle import BundleResult
 from cv3d.mapping.adjusting import adjust
@@ -19,9 +19,9 @@ from cv3d.progress import SILENT, Progress
 
 Floats = NDArray[np.float64]
 
-_ROUNDS = 2
-"""Attempts for an observation: against its track's reference, then against others that were aligned to it."""
-_LEAST_NOISE = 0.1
+_SHIFT = 6.0
+"""How far a keypoint may be from where it belongs, pixels as matched."""
+_LEAST_NOISE = 0.2
 """Deviation that no alignment is better than, pixels: what patches say of themselves is of their noise alone."""
 _MAX_DEVIATIONS = 5.0
 """Largest error of a refined observation, in its deviations."""
@@ -60,7 +60,7 @@ def refine_map(
         table.track[rows],
         state.pixels[rows],
         compute,
-        SetOptions(rounds=_ROUNDS),
+        SetOptions(RefinementOptions(max_shift=_SHIFT * float(state.graph.noise.max()))),
         progress,
     )
     pixels, sigma = state.pixels.copy(), state.sigma.copy()

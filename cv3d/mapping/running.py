@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cv3d.compute import Compute
+from cv3d.compute import Compute, torch_threads
 from cv3d.errors import OutputError
 from cv3d.features.matching import SetMatch, match_pictures
 from cv3d.features.matching.collection import STORE_FILE
@@ -108,7 +108,8 @@ def reconstruct(
         if not options.reaches(Stage.POSES):
             return _without_models(frames, matched, options, compute, clock, kept)
         graph = load_graph(matched.store, matched, frames.pictures, options.matching)
-        with FeatureStore.open(matched.store, read_only=True) as store:
+        # Many small operations: further threads would mostly wait for one another.
+        with FeatureStore.open(matched.store, read_only=True) as store, torch_threads(1):
             scene = _Mapping(graph, matched, store, options, compute, progress).scene(camera)
         scene = frame_scene(
             scene, scale=options.scale, up=options.up, gps=options.gps, seed=options.seed, progress=progress

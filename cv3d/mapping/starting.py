@@ -15,8 +15,8 @@ from cv3d.mapping.state import MapState
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_LOOKED_AT = 24
-"""Pairs with the most matches whose motion is estimated."""
+_LOOKED_AT = 8
+"""Pairs whose motions are estimated before the best of them is tried."""
 _WIDE = np.radians(8.0)
 """Parallax from which on more is no further help."""
 _NARROW = np.radians(1.0)
