@@ -72,7 +72,7 @@ class FusedEngine:
         judging = Judging.of(options)
         self.range = np.float32(judging.min_depth), np.float32(judging.max_depth)
         self.judging = np.array(
-            [judging.base, judging.quadratic, judging.least_cosine, judging.edge_sigmas], np.float32
+            [judging.base, judging.quadratic, judging.least_cosine, judging.edge_sigmas, judging.shared], np.float32
         )
         self.workers = Workers(options.threads)
         self.scratch: queue.SimpleQueue[_Scratch] = queue.SimpleQueue()

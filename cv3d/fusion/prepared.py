@@ -25,6 +25,9 @@ SLOPE_STEPS = 32767
 NORMAL_NOISE = 0.2
 """Standard deviation of the tangent of a normal's angle that the baseline of its differences is chosen for."""
 MAX_BASELINE = 12
+SHARED_BASES = 2.0
+"""Error that weights have in common, in bases of the noise. All pixels of a frame share that of its pose and of the
+camera, so near frames are not worth as much more than far ones as the pixels' own noise would make them."""
 SIDE_JUMP = 2.0
 """Largest step to one side that still counts as the same surface, in units of the step that makes an edge."""
 
@@ -39,6 +42,8 @@ class Judging:
     quadratic: float
     least_cosine: float
     edge_sigmas: float
+    shared: float
+    """Error that weights have in common, metres."""
 
     @staticmethod
     def of(options: GridOptions) -> Judging:
@@ -46,7 +51,13 @@ class Judging:
         noise = options.noise
         cosine = math.cos(math.radians(options.max_incidence_deg))
         return Judging(
-            options.min_depth_m, options.max_depth_m, noise.base_m, noise.quadratic, cosine, options.edge_sigmas
+            options.min_depth_m,
+            options.max_depth_m,
+            noise.base_m,
+            noise.quadratic,
+            cosine,
+            options.edge_sigmas,
+            SHARED_BASES * noise.base_m,
         )
 
 
@@ -101,7 +112,8 @@ def prepare(depth: Tensor, color: Tensor | None, camera: Intrinsics, judging: Ju
     slope = depth / (ax * ax + ay * ay + forward * forward).sqrt().clamp(min=1e-12)
     cosine = slope / (x * x + y * y + 1.0).sqrt()
     keeps = is_there & ~flies & (cosine >= judging.least_cosine)
-    weight = (WEIGHT_STEPS * (judging.base**2) * cosine / variance + 0.5).floor().clamp(1, WEIGHT_STEPS)
+    share = judging.shared**2 / (judging.shared**2 + (judging.quadratic * depth * depth) ** 2)
+    weight = (WEIGHT_STEPS * cosine * share + 0.5).floor().clamp(1, WEIGHT_STEPS)
     steps = [
         (depth * DEPTH_STEPS + 0.5).floor(),
         weight,

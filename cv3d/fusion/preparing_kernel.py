@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.fusion.layout import WEIGHT_STEPS, Number
-from cv3d.fusion.prepared import DEPTH_STEPS, GRADIENT_STEP_M, MAX_BASELINE, NORMAL_NOISE, SIDE_JUMP, SLOPE_STEPS
+from cv3d.fusion.prepared import (
+    DEPTH_STEPS,
+    GRADIENT_STEP_M,
+    MAX_BASELINE,
+    NORMAL_NOISE,
+    SIDE_JUMP,
+    SLOPE_STEPS,
+)
 from cv3d.geometry.fused import fused
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -63,7 +70,7 @@ def judge(
     Args:
         inverse: (h + 24, w + 24) inverse depth, 0 where there is none.
         camera: fx, fy, cx, cy.
-        judging: base, quadratic, least cosine, sigmas of an edge.
+        judging: base, quadratic, least cosine, sigmas of an edge, error that weights have in common.
         color: (h, 3 w), or (0, 0).
         records: (h, 4 w), filled.
 
@@ -142,14 +149,14 @@ def judge_piece(
         lengths: as :func:`measure_baselines` and
         far: as :func:`look_around` fill them.
         camera: fx, fy, cx, cy.
-        judging: base, quadratic, least cosine, sigmas of an edge.
+        judging: base, quadratic, least cosine, sigmas of an edge, error that weights have in common.
         record: (4 some,), filled.
     """
     fx, fy, cx, cy = camera[0], camera[1], camera[2], camera[3]
     base, quadratic, least, sigmas = judging[0], judging[1], judging[2], judging[3]
     y = (np.float32(v) - cy) / fy
     start = np.float32(first) - cx
-    best = _WEIGHTS * base * base
+    shared = judging[4] * judging[4]
     for i in range(some):
         here = row[i + MARGIN]
         west, east, north, south = row[i + MARGIN - 1], row[i + MARGIN + 1], above[i + MARGIN], below[i + MARGIN]
@@ -170,7 +177,7 @@ def judge_piece(
         slope = d / np.sqrt(ax * ax + ay * ay + forward * forward)
         cosine = slope / np.sqrt(x * x + y * y + _1)
         keeps = keeps & (cosine >= least)
-        weight = min(max(np.floor(best * cosine / variance + _HALF), _1), _WEIGHTS)
+        weight = min(max(np.floor(_WEIGHTS * shared * cosine / (shared + growing * growing) + _HALF), _1), _WEIGHTS)
         slant = min(np.floor(slope * _SLOPES + _HALF), _SLOPES)
         right = min(max(np.floor(gx * _STEPS + _HALF), -_MOST), _MOST)
         ahead = min(max(np.floor(gy * _STEPS + _HALF), -_MOST), _MOST)

@@ -36,7 +36,20 @@ def _add(view: Bytes, m: Floats, affine: Floats, x: float, y: float, z: float, w
 
 
 @fused
+def _list_views(a: Floats, b: Floats, c: Floats, seeing: NDArray[np.int32]) -> int:
+    """List the views with a weight at any corner: of dozens a few see a triangle. How many they are."""
+    count = 0
+    for k in range(len(a)):
+        if a[k] > 0.0 or b[k] > 0.0 or c[k] > 0.0:
+            seeing[count] = k
+            count += 1
+    return count
+
+
+@fused
 def fill_cells(
+    first: int,
+    end: int,
     picture: Bytes,
     cell: int,
     across: int,
@@ -51,6 +64,8 @@ def fill_cells(
     """Fill the cells of a texture; a cell has one triangle above its diagonal and one below.
 
     Args:
+        first: first triangle.
+        end: the one behind the last.
         picture: (H, W, 3), filled.
         cell: side of a cell, pixels.
         across: cells in a row.
@@ -65,9 +80,11 @@ def fill_cells(
     last = cell - 1
     per_side = 1.0 / (last - 4)
     total = np.empty(3, np.float32)
-    for t in range(len(triangles)):
+    seeing = np.empty(len(views), np.int32)
+    for t in range(first, end):
         top, left = t // 2 // across * cell, t // 2 % across * cell
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        count = _list_views(weights[a], weights[b], weights[c], seeing)
         for y in range(cell):
             for x in range(cell):
                 if t % 2 == 0:
@@ -84,7 +101,7 @@ def fill_cells(
                 pz = of_a * vertices[a, 2] + of_b * vertices[b, 2] + of_c * vertices[c, 2]
                 total[:] = 0.0
                 weight = 0.0
-                for k in range(len(views)):
+                for k in seeing[:count]:
                     w = of_a * weights[a, k] + of_b * weights[b, k] + of_c * weights[c, k]
                     if w > 0.0:
                         weight += _add(views[k], motions[k], affine[k], px, py, pz, w, total)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.fusion.frames import DepthFrame
+from cv3d.fusion.fused_engine import Workers
 from cv3d.fusion.texture_kernel import MARGIN, fill_cells
 from cv3d.geometry.cameras.rig import inverse_rigid
 from cv3d.geometry.mesh import Mesh
@@ -25,6 +26,8 @@ _ABOUT_BEST = 0.6
 _FADE = 0.08
 """Share of the picture's width over which its border fades."""
 _GREY = 128
+_STEP = 4096
+"""Triangles that a thread takes at a time."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,17 @@ def bake(
     cell = int(np.clip(options.max_side // across, MARGIN + 1, _finest(mesh, ideal)))
     picture = np.full((down * cell, across * cell, 3), _GREY, np.uint8)
     colors = np.full((len(mesh.vertices), 3), _GREY, np.uint8) if mesh.colors is None else mesh.colors
-    fill_cells(
-        picture,
-        cell,
-        across,
-        mesh.vertices,
-        mesh.triangles,
-        colors,
+    shown = (
         np.ascontiguousarray(weights.T),
         np.stack([view.color for view in ideal if view.color is not None]),
         np.stack([view.cam_from_world[:3] for view in ideal]).astype(np.float32),
         np.array([view.camera.params[:4] for view in ideal], np.float32),
+    )
+    # Each triangle has pixels of its own, so threads do not meet.
+    Workers(None).over(
+        len(mesh.triangles),
+        _STEP,
+        lambda first, end: fill_cells(first, end, picture, cell, across, mesh.vertices, mesh.triangles, colors, *shown),
     )
     progress.finish(_STAGE)
     return Texture(picture, _corners(len(mesh.triangles), cell, across, picture.shape))
