@@ -109,18 +109,19 @@ def view_graph(graph: MatchGraph, states: Sequence[MapState]) -> ViewGraph:
     used = np.ones(len(pairs), np.bool_)
     for state in states:
         both = np.flatnonzero(state.placed[pairs].all(axis=1))
-        used[both] = agreement(state, both) >= _CONTRADICTED
+        used[both] = agreement(graph, state, both) >= _CONTRADICTED
     return ViewGraph(tuple(picture.name for picture in graph.pictures), pairs, inliers, used)
 
 
-def agreement(state: MapState, pairs: Ints) -> Floats:
+def agreement(graph: MatchGraph, state: MapState, pairs: Ints) -> Floats:
     """Share of the matches of pairs that agree with the poses, (k,).
 
     Args:
-        state: the map.
+        graph: the pairs as they were verified.
+        state: the map, whose graph may have other matches by now.
         pairs: (k,), which of the graph's pairs; both pictures are placed.
     """
-    graph, shares = state.graph, np.zeros(len(pairs))
+    shares = np.zeros(len(pairs))
     for place, index in enumerate(pairs.tolist()):
         pair = graph.pairs[index]
         one, two = state.camera(pair.first), state.camera(pair.second)

@@ -11,12 +11,16 @@ from typing import Any
 from cv3d.errors import InputError
 from cv3d.formats.atomic import atomic_write_text
 from cv3d.media.inputs import Pictures, Video, find_pictures
-from cv3d.media.key_choice import choose_key_frames
+from cv3d.media.key_choice import KeyFrameChoice, choose_key_frames
 from cv3d.media.picture import Picture
 from cv3d.progress import Progress
 
 FRAMES_FILE = "frames.json"
 _SCHEMA = "cv3d.key_frames/1"
+_WANTED = 16
+"""Key frames of a clip below which they are chosen closer together."""
+_CLOSEST = 0.005
+"""Motion between them, share of the diagonal, below which they would show the same."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def list_frames(
         key = _key(video, max_frames)
         note = next((one for one in kept if one["video"] == key), None)
         if note is None:
-            chosen = choose_key_frames(video.source, max_frames=max_frames, name=video.name, progress=progress)
+            chosen = _choose(video, max_frames, progress)
             if chosen.is_still:
                 raise InputError(
                     f"{video.name}: nothing moves in its {chosen.frame_count} frames; a scene needs a camera that moves"
@@ -77,6 +81,16 @@ def list_frames(
         what = pictures[0].name if pictures else "nothing"
         raise InputError(f"there is {what} alone; poses need two pictures of one scene at least, from different places")
     return SceneFrames(tuple(pictures), bool(found.videos) and not len(found), tuple(warnings))
+
+
+def _choose(video: Video, max_frames: int, progress: Progress) -> KeyFrameChoice:
+    """Key frames of a clip, closer together where it moves so little that there would be only a few."""
+    chosen = choose_key_frames(video.source, max_frames=max_frames, name=video.name, progress=progress)
+    count, wanted = len(chosen.pictures), min(_WANTED, max_frames)
+    if chosen.is_still or count >= wanted or chosen.frame_count < 2 * wanted:
+        return chosen
+    step = max(chosen.step * (count - 1) / (wanted - 1), _CLOSEST)
+    return choose_key_frames(video.source, max_frames=max_frames, step=step, name=video.name, progress=progress)
 
 
 def _key(video: Video, max_frames: int) -> list[Any]:
