@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cv3d.geometry.cameras.camera import Camera
@@ -37,9 +36,6 @@ class PixelRays:
 def pixel_rays(camera: Camera, pixels: Floats) -> PixelRays:
     """Unit rays of a camera's pixels.
 
-    The derivative is the pseudo-inverse of the projection's at the unit ray. Projection does not change along a ray,
-    so the pseudo-inverse spans exactly the tangent plane of the unit sphere there.
-
     Args:
         camera: any central camera.
         pixels: (..., 2).
@@ -47,19 +43,16 @@ def pixel_rays(camera: Camera, pixels: Floats) -> PixelRays:
     Returns:
         The rays, (..., 3), with derivatives.
     """
-    params = torch.tensor(camera.params, dtype=torch.float64)
     flat = np.ascontiguousarray(pixels, dtype=np.float64).reshape(-1, 2)
     finite: Bools = np.asarray(np.isfinite(flat).all(axis=1))
-    seen = torch.from_numpy(np.where(finite[:, None], flat, camera.params[2:4]))
-    rays, inside = camera.lens.unproject_checked(params, seen)
-    _, by_point, _ = camera.lens.project_with_jacobians(params, rays)
-    jacobians = _pseudo_inverse(by_point.numpy())
+    rays, inside = camera.unproject_checked(np.where(finite[:, None], flat, camera.params[2:4]))
+    jacobians = camera.ray_jacobians(rays)
     regular: Bools = np.asarray(np.isfinite(jacobians).all(axis=(1, 2)))
     lead = np.shape(pixels)[:-1]
     return PixelRays(
-        rays.numpy().reshape(*lead, 3),
+        rays.reshape(*lead, 3),
         np.where(regular[:, None, None], jacobians, 0.0).reshape(*lead, 3, 2),
-        (finite & inside.numpy() & regular).reshape(lead),
+        (finite & inside & regular).reshape(lead),
     )
 
 
@@ -115,16 +108,6 @@ def _cross(a: Floats, b: Floats) -> Floats:
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
         product[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
     return product
-
-
-def _pseudo_inverse(wide: Floats) -> Floats:
-    """J^T (J J^T)^-1 of matrices (n, 2, 3), not finite where J has rank below 2."""
-    gram = wide @ np.swapaxes(wide, 1, 2)
-    a, b, d = gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.stack([d, -b, -b, a], axis=1).reshape(-1, 2, 2) / (a * d - b * b)[:, None, None]
-        result: Floats = np.swapaxes(wide, 1, 2) @ inverse
-    return result
 
 
 @lru_cache(maxsize=256)

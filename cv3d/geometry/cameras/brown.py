@@ -147,7 +147,7 @@ def undistort(shape: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
     radius_squared = u * u + v * v
     at_centre = radius_squared == 0.0
     distorted = torch.where(at_centre, 1.0, radius_squared).sqrt()
-    angle, _ = invert_monotone(lambda t: _radial_of_angle(shape, t), torch.where(at_centre, 0.0, distorted), limit)
+    angle, _ = invert_monotone(lambda t: distorted_radius(shape, t), torch.where(at_centre, 0.0, distorted), limit)
     scale = angle.tan() / distorted
     x, y = u * scale, v * scale
 
@@ -174,7 +174,7 @@ def undistort(shape: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
 
 def domain_angle(shape: Tensor) -> Tensor:
     """Arc tangent, (..., 1), of the radius to which the radial part increases and is defined, for `shape` (..., S)."""
-    return first_turning_point(lambda t: _radial_of_angle(shape, t)[1], math.atan(MAX_SLOPE), shape[..., :1])
+    return first_turning_point(lambda t: distorted_radius(shape, t)[1], math.atan(MAX_SLOPE), shape[..., :1])
 
 
 def exact_domain_angle(shape: Sequence[float]) -> float:
@@ -218,7 +218,7 @@ def _radial(shape: Tensor, r2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return gain, (slope - gain * denominator_slope) * inverse, inverse
 
 
-def _radial_of_angle(shape: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+def distorted_radius(shape: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     """Distorted radius at r = tan(angle), and its derivative by the angle; negative where the denominator vanishes."""
     r = angle.tan()
     r2 = r * r

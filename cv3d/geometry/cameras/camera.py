@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor
 from cv3d.errors import FormatError, InputError
 from cv3d.geometry.cameras.base import CameraModel
 from cv3d.geometry.cameras.registry import get_model
+
+if TYPE_CHECKING:
+    from cv3d.geometry.cameras.fused_lens import FusedLens
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class Camera:
         """Pixels (..., 2) of points (..., 3) in the camera frame; the kind of array that was given."""
         if isinstance(points, Tensor):
             return self.lens.project(self._params_like(points), points.reshape(-1, 3)).reshape(*points.shape[:-1], 2)
+        twin = self._twin()
+        if twin is not None:
+            return twin.project(points)
         return self.project(torch.as_tensor(points, dtype=torch.float64)).numpy()
 
     @overload
@@ -78,7 +84,30 @@ class Camera:
         """Unit rays (..., 3) in the camera frame of pixels (..., 2); the kind of array that was given."""
         if isinstance(pixels, Tensor):
             return self.lens.unproject(self._params_like(pixels), pixels.reshape(-1, 2)).reshape(*pixels.shape[:-1], 3)
-        return self.unproject(torch.as_tensor(pixels, dtype=torch.float64)).numpy()
+        return self.unproject_checked(pixels)[0]
+
+    def unproject_checked(self, pixels: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """:meth:`unproject` of an array (..., 2), and whether each pixel's ray means something, (...)."""
+        twin = self._twin()
+        if twin is not None:
+            return twin.unproject_checked(pixels)
+        flat = torch.as_tensor(pixels, dtype=torch.float64).reshape(-1, 2)
+        rays, valid = self.lens.unproject_checked(self._params_like(flat), flat)
+        lead = np.shape(pixels)[:-1]
+        return rays.numpy().reshape(*lead, 3), valid.numpy().reshape(lead)
+
+    def ray_jacobians(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Derivatives of unit rays (n, 3) by their pixels, (n, 3, 2); not finite where the lens is singular.
+
+        They are the pseudo-inverses of the projection's. Projection does not change along a ray, so that these span
+        exactly the tangent planes of the unit sphere.
+        """
+        twin = self._twin()
+        if twin is not None:
+            return twin.ray_jacobians(rays)
+        points = torch.from_numpy(rays)
+        _, by_point, _ = self.lens.project_with_jacobians(self._params_like(points), points)
+        return _pseudo_inverse(by_point.numpy())
 
     def field_of_view(self) -> tuple[float, float, float]:
         """Horizontal, vertical and diagonal field of view, radians.
@@ -149,5 +178,21 @@ class Camera:
         except (TypeError, ValueError) as error:
             raise FormatError(f"the camera description cannot be read: {error}") from None
 
+    def _twin(self) -> FusedLens | None:
+        """The fused kernels of this lens for arrays; their compiler is loaded when they are first needed."""
+        from cv3d.geometry.cameras.fused_lens import fused_lens
+
+        return fused_lens(self.model, self.params)
+
     def _params_like(self, like: Tensor) -> Tensor:
         return torch.tensor(self.params, dtype=like.dtype, device=like.device)
+
+
+def _pseudo_inverse(wide: NDArray[np.float64]) -> NDArray[np.float64]:
+    """J^T (J J^T)^-1 of matrices (n, 2, 3), not finite where J has rank below 2."""
+    gram = wide @ np.swapaxes(wide, 1, 2)
+    a, b, d = gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.stack([d, -b, -b, a], axis=1).reshape(-1, 2, 2) / (a * d - b * b)[:, None, None]
+        result: NDArray[np.float64] = np.swapaxes(wide, 1, 2) @ inverse
+    return result

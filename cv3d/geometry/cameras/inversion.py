@@ -60,8 +60,7 @@ def invert_monotone(
     Returns:
         t (..., N), `limit` where the target is never reached, and whether it is reached, (..., N).
     """
-    nodes = limit * torch.linspace(0.0, 1.0, _TABLE, dtype=limit.dtype, device=limit.device)
-    values = function(nodes)[0]
+    nodes, values = bracket_table(function, limit)
     batch = broadcast_shape(target.shape[:-1], values.shape[:-1])
     target = target.expand(*batch, target.shape[-1]).contiguous()
     nodes, values = nodes.expand(*batch, _TABLE).contiguous(), values.expand(*batch, _TABLE).contiguous()
@@ -78,3 +77,9 @@ def invert_monotone(
         t = torch.where((step >= low) & (step <= high), step, 0.5 * (low + high))
     reached = target <= values[..., -1:]
     return torch.where(reached, t, limit), reached
+
+
+def bracket_table(function: Callable[[Tensor], tuple[Tensor, Tensor]], limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Arguments from 0 to `limit` (..., 1), and the values of a function there, both (..., T)."""
+    nodes = limit * torch.linspace(0.0, 1.0, _TABLE, dtype=limit.dtype, device=limit.device)
+    return nodes, function(nodes)[0]

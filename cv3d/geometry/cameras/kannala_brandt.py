@@ -37,7 +37,7 @@ class KannalaBrandt4(CameraModel):
         r_squared = x * x + y * y
         on_axis = r_squared == 0.0
         r = torch.where(on_axis, 1.0, r_squared).sqrt()
-        theta_d, _ = _theta_d(shape, torch.atan2(r, z))
+        theta_d, _ = distorted_angle(shape, torch.atan2(r, z))
         scale = torch.where(on_axis, 1.0 / _away_from_zero(z), theta_d / r)
         return torch.stack([x * scale, y * scale], -1)
 
@@ -47,7 +47,7 @@ class KannalaBrandt4(CameraModel):
         on_axis = r_squared == 0.0
         r = torch.where(on_axis, 1.0, r_squared).sqrt()
         theta = torch.where(on_axis, 0.0, torch.atan2(r, z))
-        theta_d, slope = _theta_d(shape, theta)
+        theta_d, slope = distorted_angle(shape, theta)
         along = slope / (r_squared + z * z).clamp(min=_DEGENERATE)
         # tangential stretch theta_d / r, radial stretch d theta_d / d r; on the axis both are 1 / z.
         radial = torch.where(on_axis, 1.0 / _away_from_zero(z), along * z)
@@ -83,7 +83,7 @@ class KannalaBrandt4(CameraModel):
         on_axis = r_squared == 0.0
         r = torch.where(on_axis, 1.0, r_squared).sqrt()
         theta, reached = invert_monotone(
-            lambda t: _theta_d(shape, t), torch.where(on_axis, 0.0, r), _domain_angle(shape)
+            lambda t: distorted_angle(shape, t), torch.where(on_axis, 0.0, r), domain_angle(shape)
         )
         sine = theta.sin() / r
         return torch.stack([u * sine, v * sine, theta.cos()], -1), reached
@@ -91,10 +91,10 @@ class KannalaBrandt4(CameraModel):
     def _in_domain(self, shape: Tensor, points: Tensor) -> Tensor:
         x, y, z, _ = unit_scaled(points)
         theta = torch.atan2((x * x + y * y).sqrt(), z)
-        return (theta < _domain_angle(shape)) & ((x != 0.0) | (y != 0.0) | (z != 0.0))
+        return (theta < domain_angle(shape)) & ((x != 0.0) | (y != 0.0) | (z != 0.0))
 
 
-def _theta_d(shape: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+def distorted_angle(shape: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     """The distorted angle and its derivative by theta, both (..., N)."""
     k1, k2, k3, k4 = coefficients(shape)
     s = theta * theta
@@ -103,8 +103,9 @@ def _theta_d(shape: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
     return value, slope
 
 
-def _domain_angle(shape: Tensor) -> Tensor:
-    return first_turning_point(lambda t: _theta_d(shape, t)[1], math.pi, shape[..., :1])
+def domain_angle(shape: Tensor) -> Tensor:
+    """The angle, (..., 1), up to which the distorted angle increases, pi at most, for `shape` (..., S)."""
+    return first_turning_point(lambda t: distorted_angle(shape, t)[1], math.pi, shape[..., :1])
 
 
 def _away_from_zero(z: Tensor) -> Tensor:
