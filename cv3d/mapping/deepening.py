@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from cv3d.compute import Compute
 from cv3d.features.matching.guided import PosedPair, guided_matches
 from cv3d.geometry.cameras.rig import inverse_rigid
 from cv3d.geometry.epipolar import epipolar_angles
-from cv3d.geometry.pixel_rays import pixels_per_radian
+from cv3d.geometry.pixel_rays import PixelRays, pixel_rays, pixels_per_radian
 from cv3d.mapping.graph import MatchGraph, PicturePair, build_tracks
 from cv3d.mapping.state import MapState
 from cv3d.progress import SILENT, Progress
@@ -31,6 +32,8 @@ _SCALES = 2.5
 """Ratio of distances beyond which they are not, either."""
 _NEARBY = 40
 """Pictures around one that are looked at for common points."""
+_KEPT = 128
+"""Pictures whose rays are kept for their next pair: a megabyte for 15,000 keypoints."""
 _FEWEST = 15
 """Points in common, seen or expected, and matches found, of a pair."""
 
@@ -68,10 +71,11 @@ def deepen(
     """
     options, graph = options or DeepenOptions(), state.graph
     chosen = _pairs(state, options)
+    rays = lru_cache(_KEPT)(lambda picture: pixel_rays(state.camera(picture), graph.keypoints[picture]))
     before = {(pair.first, pair.second): pair for pair in graph.pairs}
     progress.start(STAGE, len(chosen))
     for first, second in chosen:
-        found = _matched(state, before.get((first, second)), first, second, descriptors, compute, options)
+        found = _matched(state, before.get((first, second)), first, second, descriptors, rays, compute, options)
         if found is not None:
             before[first, second] = found
         progress.advance(STAGE)
@@ -96,13 +100,14 @@ def _matched(
     first: int,
     second: int,
     descriptors: Callable[[int], NDArray[np.generic]],
+    rays: Callable[[int], PixelRays],
     compute: Compute,
     options: DeepenOptions,
 ) -> PicturePair | None:
     """A pair with the matches found under the geometry, and those of before that agree with it."""
     graph = state.graph
     second_from_first = state.poses[second] @ inverse_rigid(state.poses[first][None])[0]
-    geometry = PosedPair(state.camera(first), state.camera(second), second_from_first)
+    geometry = PosedPair(state.camera(first), state.camera(second), second_from_first, rays(first), rays(second))
     limit = options.max_error * max(graph.noise[first], graph.noise[second])
     found = guided_matches(
         descriptors(first),

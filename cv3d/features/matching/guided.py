@@ -26,14 +26,34 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PosedPair:
-    """Two pictures with known cameras and places."""
+    """Two pictures with known cameras and places.
+
+    Who matches a picture with many others hands in its keypoints' rays, computed once.
+    """
 
     camera0: Camera
     camera1: Camera
     cam1_from_cam0: Floats
     """(4, 4); only the direction of its translation counts."""
+    rays0: PixelRays | None = None
+    """Of all keypoints of the first picture, `pixel_rays(camera0, pixels0)`; None for computing them when matched."""
+    rays1: PixelRays | None = None
+    """Of the second picture."""
+
+    def rays(self, pixels0: Floats, pixels1: Floats) -> tuple[PixelRays, PixelRays]:
+        """Rays of either picture's keypoints.
+
+        Raises:
+            InputError: the rays handed in are not as many as the pixels.
+        """
+        rays0 = pixel_rays(self.camera0, pixels0) if self.rays0 is None else self.rays0
+        rays1 = pixel_rays(self.camera1, pixels1) if self.rays1 is None else self.rays1
+        if (len(rays0), len(rays1)) != (len(pixels0), len(pixels1)):
+            counts = f"{len(rays0)} and {len(rays1)} for {len(pixels0)} and {len(pixels1)}"
+            raise InputError(f"a posed pair needs the rays of all keypoints, not {counts}")
+        return rays0, rays1
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,7 @@ def guided_matches(
         (k, 2), indices into both pictures' keypoints, ascending by the first; each keypoint at most once.
 
     Raises:
-        InputError: descriptors differ in length, are not as many as pixels, or the error is not positive.
+        InputError: descriptors differ in length, they or rays are not as many as pixels, or the error is not positive.
     """
     options = options or GuidedOptions()
     _check(descriptors0, pixels0, descriptors1, pixels1, max_error)
@@ -127,7 +147,7 @@ def _check(
 def _rays(pixels0: Floats, pixels1: Floats, geometry: Floats | PosedPair) -> tuple[PixelRays, PixelRays, Floats]:
     """Rays of either picture, and the epipolar matrix between them, of unit norm."""
     if isinstance(geometry, PosedPair):
-        rays0, rays1 = pixel_rays(geometry.camera0, pixels0), pixel_rays(geometry.camera1, pixels1)
+        rays0, rays1 = geometry.rays(pixels0, pixels1)
         matrix = essential_matrix(np.asarray(geometry.cam1_from_cam0, dtype=np.float64))
     else:
         # Single precision carries pixels only once they are centred and of the order of one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,17 @@ def unguided(descriptors0: NDArray[np.float32], descriptors1: NDArray[np.float32
     matcher = MutualNearest(MutualOptions(MatchOptions().cascade.min_cosine))
     found: NDArray[np.int64] = matcher.match(*batches).of_pair(0).numpy()
     return found
+
+
+def test_rays_handed_in_are_taken() -> None:
+    twins = Twins(PINHOLE, FISHEYE)
+    rays0, rays1 = pixel_rays(PINHOLE, twins.pixels0), pixel_rays(FISHEYE, twins.pixels1)
+    found = twins.guided(replace(twins.pair, rays0=rays0, rays1=rays1))
+    np.testing.assert_array_equal(found, twins.guided(twins.pair))
+    hidden = replace(rays1, valid=np.arange(len(rays1)) >= 50)
+    assert twins.guided(replace(twins.pair, rays1=hidden))[:, 1].min() >= 50
+    with pytest.raises(InputError, match="rays of all keypoints"):
+        twins.guided(replace(twins.pair, rays0=rays0[:-1]))
 
 
 @pytest.mark.parametrize("cameras", list(itertools.product([PINHOLE, FISHEYE], repeat=2)))
