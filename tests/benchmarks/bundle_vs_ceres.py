@@ -9,9 +9,10 @@ that of `adjust_bundle`, everything included; Ceres' is that of its `solve`, wit
 the processor stand beside those of the clock, for the sake of machines that do other things as well.
 
 The problems: `window` is a sliding window of ten key frames, two of them and the intrinsics held, five iterations;
-`ladybug` is BAL's ladybug-49-7776; `walk-N` are N pictures along a loop with tracks of about six pictures; `around-N`
-are N pictures of one object, each point in up to ten of them or, for few pictures, a third of them. The rendered ones
-share one camera whose focal length and two radial coefficients are free, pixels have 0.5 px of noise.
+`ladybug` is BAL's ladybug-49-7776, `dubrovnik` three cameras and seven points of BAL's Dubrovnik; `walk-N` are N
+pictures along a loop with tracks of about six pictures; `around-N` are N pictures of one object, each point in up to
+ten of them or, for few pictures, a third of them. The rendered ones share one camera whose focal length and two radial
+coefficients are free, pixels have 0.5 px of noise.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ from cv3d.geometry.transforms import SE3
 
 Floats = NDArray[np.float64]
 
-CASES = ("window", "ladybug", "walk-16", "around-16", "walk-100", "around-100", "walk-500", "around-500")
+CASES = ("window", "dubrovnik", "ladybug", "walk-16", "around-16", "walk-100", "around-100", "walk-500", "around-500")
+BAL = {"dubrovnik": "dubrovnik-3-7-pre.txt", "ladybug": "ladybug-49-7776-pre.txt"}
 CAMERA = Camera("brown4", 1280, 960, (1000.0, 1000.0, 639.5, 479.5, -0.15, 0.04, 0.0, 0.0))
 FREE = FreeIntrinsics(("fx", "k1", "k2"), one_focal=True)
 NOISE_PX = 0.5
@@ -169,8 +171,8 @@ def make_case(name: str, data: Path) -> Case:
     """The problem of a name."""
     if name == "window":
         return Case(window(), max_iterations=5, relative_decrease=0.0)
-    if name == "ladybug":
-        return Case(read_bal(data / "graphs" / "ladybug-49-7776-pre.txt"), 300, 1e-8)
+    if name in BAL:
+        return Case(read_bal(data / "graphs" / BAL[name]), 300, 1e-8)
     kind, count = name.split("-")
     return Case({"walk": walk, "around": around}[kind](int(count)))
 

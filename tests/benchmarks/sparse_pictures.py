@@ -74,13 +74,15 @@ def _from_above(points: Floats) -> Floats:
 
 def _show(axes: plt.Axes, points: Floats, lines: Floats, colors: NDArray[np.uint8]) -> None:
     order = np.argsort(-points[:, 2])  # the far ones first; NaN, which is not drawn, last
-    axes.scatter(points[order, 0], points[order, 1], s=1.5, c=colors[order] / 255.0, linewidths=0)
+    axes.scatter(points[order, 0], points[order, 1], s=3.0, c=colors[order] / 255.0, linewidths=0)
     axes.plot(lines[:, 0], lines[:, 1], color="tab:red", linewidth=0.8)
-    whole = np.concatenate([points[:, :2], lines[:, :2]])
-    low, high = np.nanpercentile(whole, 1, axis=0), np.nanpercentile(whole, 99, axis=0)
-    margin = 0.1 * float((high - low).max())
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(low[1] - margin, high[1] + margin)
+    # All cameras, and most points: a distant background would leave the scene itself a dot.
+    inner = np.nanpercentile(points[:, :2], [10, 90], axis=0) if len(points) else lines[:0, :2]
+    whole = np.concatenate([inner, lines[:, :2]])
+    low, high = np.nanmin(whole, axis=0), np.nanmax(whole, axis=0)
+    half, middle = 0.55 * float((high - low).max()), 0.5 * (low + high)
+    axes.set_xlim(middle[0] - half, middle[0] + half)
+    axes.set_ylim(middle[1] - half, middle[1] + half)
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -207,7 +209,9 @@ class ColmapRun:
 
     def _map_globally(self, database: Path) -> None:
         copy = self.folder / "global.db"  # calibrating changes it
-        shutil.copyfile(database, copy)
+        copy.unlink(missing_ok=True)
+        with closing(sqlite3.connect(database)) as one, closing(sqlite3.connect(copy)) as other:
+            one.backup(other)
         options = pycolmap.GlobalPipelineOptions()
         options.num_threads, options.random_seed = self.job.threads, 0
         mapper = options.mapper
