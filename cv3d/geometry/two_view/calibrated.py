@@ -15,6 +15,7 @@ from cv3d.geometry.two_view.parameters import Homography, PlanarPose, RelativePo
 from cv3d.geometry.two_view.residuals import EpipolarProblem, Floats, HomographyProblem, Matches
 from cv3d.geometry.two_view.result import Degeneracy
 from cv3d.geometry.two_view.sampling import Sampling, sample_homography
+from cv3d.geometry.two_view.simpler import DOMINANT, fit_simpler
 
 Simple = TypeVar("Simple", Homography, Rotation)
 
@@ -31,10 +32,6 @@ _RIVAL = 2.0
 _PARALLAX_SIGMAS = 3.0
 _LEAST = 6
 """Fewest inliers: a homography or an essential matrix that leaves no residual says nothing."""
-_NEAR = 3.0
-"""Error over the largest allowed that a start may leave."""
-_DOMINANT = 0.4
-"""Share of the pose's inliers on one plane from which on the sampled pose may be the plane's false one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +89,7 @@ def _fit_simple(
 ) -> Support[Simple] | None:
     """A homography or rotation near a start; None where it is far from what the pose explains."""
     problem: Problem[Simple] = HomographyProblem(matches)
-    if essential is not None:
-        near = problem.errors(start)[essential.inliers] <= _NEAR * sampling.max_error
-        if int(near.sum()) < _DOMINANT * essential.count:
-            return None
-    return fit_support(problem, start, sampling.max_error, _LEAST)
+    return fit_simpler(problem, start, essential, sampling.max_error, _LEAST)
 
 
 def _with_plane(
@@ -106,7 +99,7 @@ def _with_plane(
     plane: Support[Homography] | None,
 ) -> Support[RelativePose] | None:
     """The pose with the least truncated error, tried also from the poses that a dominant plane suggests."""
-    if plane is None or (essential is not None and plane.count < _DOMINANT * essential.count):
+    if plane is None or (essential is not None and plane.count < DOMINANT * essential.count):
         return essential
     solutions = decompose_homography(plane.model.matrix, _inlier_rays(matches, plane))
     fits = [

@@ -19,6 +19,7 @@ from cv3d.geometry.two_view.sampling import (
     sample_homography,
     sample_shared_focal,
 )
+from cv3d.geometry.two_view.simpler import fit_simpler
 
 _FOCAL_STARTS = (0.7, 1.2, 2.5)
 """Focal lengths over the rays' unit (about half a picture's diagonal) to start from where the matrix gives none."""
@@ -72,11 +73,11 @@ def relate_uncalibrated(
     Returns:
         A homography where it explains all that a fundamental matrix does; None where nothing is supported.
     """
+    epipolar: Problem[Fundamental] = EpipolarProblem(matches)
+    general = None if start is None else fit_support(epipolar, start, sampling.max_error, _LEAST)
     start_plane = sample_homography(pool, sampling)
     planar: Problem[Homography] = HomographyProblem(matches)
-    epipolar: Problem[Fundamental] = EpipolarProblem(matches)
-    plane = None if start_plane is None else fit_support(planar, start_plane, sampling.max_error, _LEAST_PLANAR)
-    general = None if start is None else fit_support(epipolar, start, sampling.max_error, _LEAST)
+    plane = start_plane and fit_simpler(planar, start_plane, general, sampling.max_error, _LEAST_PLANAR)
     if plane and (general is None or is_explained(plane, general, sampling.max_error, chance)):
         return UncalibratedMotion(plane, True)
     return UncalibratedMotion(general, False) if general else None
