@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from functools import cache, partial
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv
+
+from cv3d.geometry.fused import fused
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -54,6 +57,24 @@ class Problem(Protocol[Model_contra]):
 
     def linearize(self, model: Model_contra, chosen: Bools) -> tuple[Floats, Floats]:
         """Residuals (k, dims) of the chosen measurements and their derivatives by a tangent step (k, dims, K)."""
+
+
+class NormalEquations(NamedTuple):
+    """A robust problem around a model."""
+
+    cost: float
+    """Cauchy cost, square pixels."""
+    hessian: Floats
+    """(K, K), weighted."""
+    gradient: Floats
+    """(K,), of half the cost."""
+
+
+class FusedProblem(Problem[Model_contra], Protocol[Model_contra]):
+    """A problem that adds up its normal equations without the derivatives of single measurements."""
+
+    def normal_equations(self, model: Model_contra, chosen: Bools, scale: float) -> NormalEquations:
+        """The equations of the chosen measurements for a Cauchy loss of a scale in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,27 +164,20 @@ def robust_fit(problem: Problem[Model], start: Model, chosen: Bools, scale: floa
     Returns:
         The best model found.
     """
-    residuals, jacobians = problem.linearize(start, chosen)
-    cost, weights = _cauchy(residuals, scale)
+    at = problem.normal_equations if hasattr(problem, "normal_equations") else partial(_equations, problem)
+    now = at(start, chosen, scale)
     model, damping = start, 1e-4
     for _ in range(max_iterations):
-        flat = jacobians.reshape(-1, model.unknowns)
-        weighted = np.repeat(weights, residuals.shape[1])[:, None] * flat
-        hessian, gradient = weighted.T @ flat, weighted.T @ residuals.reshape(-1)
-        diagonal = np.diag(hessian)
-        damped = hessian + np.diag(damping * np.maximum(diagonal, 1e-9 * max(diagonal.max(), 1e-300)))
         try:
-            step = np.asarray(-np.linalg.solve(damped, gradient), dtype=np.float64)
+            step = _damped_step(now.hessian, now.gradient, damping)
         except np.linalg.LinAlgError:
             damping *= 10.0
             continue
         trial = model.moved(step)
-        trial_residuals, trial_jacobians = problem.linearize(trial, chosen)
-        trial_cost, trial_weights = _cauchy(trial_residuals, scale)
-        if trial_cost < cost:
-            small = cost - trial_cost <= 1e-8 * cost
-            model, residuals, jacobians = trial, trial_residuals, trial_jacobians
-            cost, weights = trial_cost, trial_weights
+        ahead = at(trial, chosen, scale)
+        if ahead.cost < now.cost:
+            small = now.cost - ahead.cost <= 1e-8 * now.cost
+            model, now = trial, ahead
             damping = max(damping * 0.1, 1e-12)
             if small:
                 break
@@ -214,7 +228,16 @@ _SINGULAR = 1e-13
 
 def noise_scale(errors: Floats, dims: int) -> float:
     """Standard deviation of one residual component from the median of residual norms, (n,), pixels."""
-    return float(np.median(errors)) / math.sqrt(_chi_square_quantile(0.5, dims))
+    return _median(errors) / math.sqrt(_chi_square_quantile(0.5, dims))
+
+
+def _median(values: Floats) -> float:
+    """What numpy's own says of finite values, (n,), without what it spends on other kinds of arrays."""
+    if not len(values):
+        return math.nan
+    low, high = (len(values) - 1) // 2, len(values) // 2
+    ordered = np.partition(values, (low, high))
+    return 0.5 * float(ordered[low] + ordered[high])
 
 
 def _noise(errors: Floats, dims: int, unknowns: int) -> float:
@@ -230,10 +253,30 @@ def gate_sigmas(dims: int) -> float:
     return math.sqrt(_chi_square_quantile(_COVERED, dims))
 
 
+@cache
 def _chi_square_quantile(probability: float, dims: int) -> float:
     return 2.0 * float(gammaincinv(0.5 * dims, probability))
 
 
-def _cauchy(residuals: Floats, scale: float) -> tuple[float, Floats]:
+@fused
+def _damped_step(hessian: Floats, gradient: Floats, damping: float) -> Floats:
+    """The step (K,) of Levenberg and Marquardt; raises LinAlgError where there is none."""
+    least = 1e-309
+    for index in range(len(gradient)):
+        least = max(least, 1e-9 * hessian[index, index])
+    damped = hessian.copy()
+    for index in range(len(gradient)):
+        damped[index, index] += damping * max(hessian[index, index], least)
+    step = np.empty(len(gradient))
+    step[:] = np.linalg.solve(damped, -gradient)
+    return step
+
+
+def _equations(problem: Problem[Model], model: Model, chosen: Bools, scale: float) -> NormalEquations:
+    """The normal equations of a problem that gives residuals and derivatives."""
+    residuals, jacobians = problem.linearize(model, chosen)
     relative = (residuals**2).sum(axis=1) / scale**2
-    return float(np.log1p(relative).sum()) * scale**2, 1.0 / (1.0 + relative)
+    flat = jacobians.reshape(-1, model.unknowns)
+    weighted = np.repeat(1.0 / (1.0 + relative), residuals.shape[1])[:, None] * flat
+    cost = float(np.log1p(relative).sum()) * scale**2
+    return NormalEquations(cost, weighted.T @ flat, weighted.T @ residuals.reshape(-1))

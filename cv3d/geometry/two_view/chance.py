@@ -26,6 +26,7 @@ _GATES = (1.0, 0.5, 0.25)
 """Gates over the inliers' own at which support is weighed against chance."""
 _BESIDE = (2.0, 6.0)
 """Errors over the gate between which the density of wrong matches is measured: beyond the tail of true ones."""
+_PLACE = np.array([1.0, 1.0j])
 _KEYPOINT_NOISE_FLOOR = 0.02
 """Noise over the largest error below which no keypoint is trusted, so that rounding decides nothing."""
 
@@ -62,8 +63,9 @@ def distinct_matches(points0: Floats, points1: Floats, gate: float) -> int:
         points1: (n, 2), pixels.
         gate: largest error of an inlier, pixels; places closer than twice that are one.
     """
-    cells = [np.floor(points / (2.0 * gate)).astype(np.int64) for points in (points0, points1)]
-    return min(len(np.unique(cell, axis=0)) for cell in cells)
+    # As complex numbers places are sorted as they are, not as rows of an array.
+    cells = [np.floor(points / (2.0 * gate)) @ _PLACE for points in (points0, points1)]
+    return min(len(np.unique(cell)) for cell in cells)
 
 
 def support_false_alarms(

@@ -6,6 +6,7 @@ epipolar matrix M satisfies ray1^T M ray0 = 0; a homography carries ray0 to a mu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -13,6 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.geometry.pixel_rays import cross_matrix, tangent_basis
+from cv3d.geometry.two_view.parameter_kernels import (
+    between,
+    complement,
+    essential_matrix,
+    essential_tangents,
+    fundamental_tangents,
+    moved_direction,
+    rotation_exp,
+)
 
 Floats = NDArray[np.float64]
 
@@ -59,14 +69,12 @@ class RelativePose:
     @property
     def matrix(self) -> Floats:
         """E, (3, 3)."""
-        return cross_matrix(self.direction) @ self.rotation
+        return essential_matrix(self.rotation, self.direction)
 
     @property
     def tangents(self) -> Floats:
         """(5, 3, 3)."""
-        basis = tangent_basis(self.direction)
-        by_rotation = cross_matrix(self.direction) @ _GENERATORS @ self.rotation
-        return np.concatenate([by_rotation, cross_matrix(basis.T) @ self.rotation])
+        return essential_tangents(self.rotation, self.direction)
 
     def moved(self, step: Floats) -> RelativePose:
         """See :class:`TwoViewModel`."""
@@ -156,23 +164,17 @@ class Fundamental:
     @property
     def matrix(self) -> Floats:
         """F, (3, 3), of unit Frobenius norm."""
-        return self._around(np.cos(self.angle), np.sin(self.angle))
+        return between(self.left, math.cos(self.angle), math.sin(self.angle), self.right)
 
     @property
     def tangents(self) -> Floats:
         """(7, 3, 3)."""
-        matrix = self.matrix
-        by_angle = self._around(-np.sin(self.angle), np.cos(self.angle))
-        return np.concatenate([_GENERATORS @ matrix, -matrix @ _GENERATORS, by_angle[None]])
+        return fundamental_tangents(self.left, self.angle, self.right)
 
     def moved(self, step: Floats) -> Fundamental:
         """See :class:`TwoViewModel`."""
         left, right = rotation_exp(step[:3]) @ self.left, rotation_exp(step[3:6]) @ self.right
         return Fundamental(left, self.angle + float(step[6]), right)
-
-    def _around(self, first: float, second: float) -> Floats:
-        result: Floats = (self.left * np.array([first, second, 0.0])) @ self.right.T
-        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,18 +197,11 @@ class Homography:
     @property
     def tangents(self) -> Floats:
         """(8, 3, 3)."""
-        vector = self.matrix.reshape(9)
-        # The reflection that takes a unit axis to the vector takes the other axes to a basis of its complement.
-        axis = np.zeros(9)
-        axis[int(np.abs(vector).argmin())] = 1.0
-        normal = (vector - axis) / np.linalg.norm(vector - axis)
-        reflected = np.eye(9) - 2.0 * np.outer(normal, normal)
-        complement: Floats = reflected[axis == 0.0]
-        return complement.reshape(8, 3, 3)
+        return complement(self.matrix)
 
     def moved(self, step: Floats) -> Homography:
         """See :class:`TwoViewModel`."""
-        return Homography.from_matrix(self.matrix + np.tensordot(step, self.tangents, axes=1))
+        return Homography.from_matrix(self.matrix + (step @ self.tangents.reshape(8, 9)).reshape(3, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,24 +284,3 @@ class PlanarPose:
         length = float(np.linalg.norm(self.displacement))
         jacobian[3:, 3:6] = tangent_basis(self.displacement).T / length
         return jacobian @ covariance @ jacobian.T
-
-
-def rotation_exp(vector: Floats) -> Floats:
-    """The rotation matrix (3, 3) of a rotation vector (3,), by Rodrigues' formula.
-
-    In numpy, unlike :class:`cv3d.geometry.transforms.SO3`: a fit takes hundreds of single small steps.
-    """
-    angle = float(np.linalg.norm(vector))
-    cross = cross_matrix(vector)
-    half = np.sinc(0.5 * angle / np.pi)
-    result: Floats = np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * half**2 * cross @ cross
-    return result
-
-
-def moved_direction(direction: Floats, step: Floats) -> Floats:
-    """A unit direction (3,) moved on the sphere by `step` (2,), radians along its tangent basis."""
-    angle = float(np.linalg.norm(step))
-    along = tangent_basis(direction) @ step
-    turned = np.cos(angle) * direction + np.sinc(angle / np.pi) * along
-    result: Floats = turned / np.linalg.norm(turned)
-    return result

@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.geometry.pixel_rays import PixelRays, cross_matrix, tangent_basis
+from cv3d.geometry.robust_fit import NormalEquations
+from cv3d.geometry.two_view.epipolar_kernel import epipolar_errors, epipolar_moments
+from cv3d.geometry.two_view.homography_kernel import homography_errors, homography_moments
+from cv3d.geometry.two_view.kernel_parts import Arrays
 from cv3d.geometry.two_view.parameters import TwoViewModel
 
 Floats = NDArray[np.float64]
@@ -38,6 +42,12 @@ class Matches:
     def __getitem__(self, index: Bools | NDArray[np.intp]) -> Matches:
         return Matches(self.first[index], self.second[index], self.sigma0[index], self.sigma1[index])
 
+    @property
+    def arrays(self) -> Arrays:
+        """Rays, their derivatives and their noise, as the kernels take them."""
+        first, second = self.first, self.second
+        return first.rays, first.jacobians, self.sigma0, second.rays, second.jacobians, self.sigma1
+
 
 @dataclass(frozen=True, eq=False)
 class EpipolarProblem:
@@ -52,12 +62,16 @@ class EpipolarProblem:
 
     def errors(self, model: TwoViewModel) -> Floats:
         """See :class:`cv3d.geometry.robust_fit.Problem`."""
-        return np.abs(epipolar_residuals(model.matrix, self.matches))
+        return epipolar_errors(model.matrix, self.matches.arrays)
 
     def linearize(self, model: TwoViewModel, chosen: Bools) -> tuple[Floats, Floats]:
         """See :class:`cv3d.geometry.robust_fit.Problem`."""
         residuals, jacobians = epipolar_jacobians(model.matrix, model.tangents, self.matches[chosen])
         return residuals[:, None], jacobians[:, None, :]
+
+    def normal_equations(self, model: TwoViewModel, chosen: Bools, scale: float) -> NormalEquations:
+        """See :class:`cv3d.geometry.robust_fit.FusedProblem`."""
+        return _equations(model, *epipolar_moments(model.matrix, self.matches.arrays, chosen, scale))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +87,15 @@ class HomographyProblem:
 
     def errors(self, model: TwoViewModel) -> Floats:
         """See :class:`cv3d.geometry.robust_fit.Problem`."""
-        matches, matrix = self.matches, model.matrix
-        norms = np.linalg.norm(homography_residuals(matrix, matches), axis=1)
-        ahead = ((matches.first.rays @ matrix.T) * matches.second.rays).sum(axis=1) > 0.0
-        return np.where(ahead, norms, np.inf)
+        return homography_errors(model.matrix, self.matches.arrays)
 
     def linearize(self, model: TwoViewModel, chosen: Bools) -> tuple[Floats, Floats]:
         """See :class:`cv3d.geometry.robust_fit.Problem`."""
         return homography_jacobians(model.matrix, model.tangents, self.matches[chosen])
+
+    def normal_equations(self, model: TwoViewModel, chosen: Bools, scale: float) -> NormalEquations:
+        """See :class:`cv3d.geometry.robust_fit.FusedProblem`."""
+        return _equations(model, *homography_moments(model.matrix, self.matches.arrays, chosen, scale))
 
 
 def epipolar_residuals(matrix: Floats, matches: Matches) -> Floats:
@@ -179,6 +194,12 @@ def transfer_errors(homography: Floats, points0: Floats, points1: Floats) -> Flo
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.linalg.norm(carried[..., :2] / carried[..., 2:] - points1, axis=-1)
     return np.where(np.isfinite(errors), errors, np.inf)
+
+
+def _equations(model: TwoViewModel, cost: float, moments: Floats) -> NormalEquations:
+    """From derivatives by the matrix to those by a tangent step."""
+    tangents = model.tangents.reshape(-1, 9)
+    return NormalEquations(cost, tangents @ moments[:9, :9] @ tangents.T, tangents @ moments[:9, 9])
 
 
 def _epipolar_gradients(matrix: Floats, matches: Matches) -> tuple[Floats, Floats, Floats]:
