@@ -98,12 +98,15 @@ class BlockIndex:
         """Number new blocks: keys (n,) that are not there yet, each once, and their coordinates (n, 3)."""
         total = self._count + len(keys)
         if total > len(self._blocks):
-            grown = np.zeros((max(total, len(self._blocks) * 3 // 2), 3), np.int32)
+            grown = np.zeros((max(total, len(self._blocks) * 5 // 4), 3), np.int32)
             grown[: self._count] = self.blocks
             self._blocks = grown
         self._blocks[self._count : total] = blocks
         if 2 * total > len(self._table):
-            self._bits = (2 * total).bit_length() + 1
+            # A quarter full at most.
+            self._bits = (2 * total).bit_length()
+            # The old table is given back before the new one is taken.
+            self._table, self._numbers = np.zeros(0, np.int64), np.zeros(0, np.int32)
             self._table = np.full(1 << self._bits, _EMPTY, np.int64)
             self._numbers = np.zeros(1 << self._bits, np.int32)
             insert(self._table, self._numbers, self._bits, pack_keys(self._blocks[:total]), 0)

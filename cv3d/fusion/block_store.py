@@ -36,7 +36,7 @@ class BlockStore:
         self._capacity = 0
         self._used = 0
         self._vacant: list[int] = []
-        self._max_rows = None if max_memory_bytes is None else max_memory_bytes // bytes_per_block(has_color)
+        self._max_memory = max_memory_bytes
         self._spill_folder = spill_folder
         self._spill: SpillFile | None = None
         self._rows = np.zeros(0, np.int32)
@@ -54,8 +54,8 @@ class BlockStore:
 
     @property
     def max_rows(self) -> int | None:
-        """Blocks that memory may hold."""
-        return self._max_rows
+        """Blocks whose voxels memory may hold."""
+        return None if self._max_memory is None else self._max_memory // bytes_per_block(self.has_color)
 
     @property
     def spilled_count(self) -> int:
@@ -83,6 +83,18 @@ class BlockStore:
             self._spill.close()
             self._spill = None
 
+    def lower_memory(self, bytes_less: int, least: int) -> None:
+        """Make do with less memory than voxels have, or may have, now, but with no less than `least` bytes.
+
+        Raises:
+            OutputError: the disk is full. Nothing is lost.
+        """
+        have = self.memory_bytes if self._max_memory is None else min(self._max_memory, self.memory_bytes)
+        self._max_memory = max(have - bytes_less, min(have, least))
+        self._clock += 1
+        self._make_room(0)
+        self._shrink()
+
     def add(self, blocks: NDArray[np.int32]) -> None:
         """Number new blocks (n, 3), each once and none of them there yet. They have no voxels until they are wanted."""
         self.index.add(pack_keys(blocks), blocks)
@@ -102,11 +114,12 @@ class BlockStore:
             UsageError: memory is not allowed for that many.
             OutputError: others cannot be put aside for them. Nothing is lost.
         """
-        if self._max_rows is not None and len(numbers) > self._max_rows:
+        most = self.max_rows
+        if most is not None and len(numbers) > most:
             size = bytes_per_block(self.has_color) / 1e6
             raise UsageError(
                 f"{len(numbers)} blocks are needed at once, {len(numbers) * size:.0f} MB; the memory allowed holds "
-                f"{self._max_rows}: allow more, or use larger voxels or a shorter range"
+                f"{most}: allow more, or use larger voxels or a shorter range"
             )
         self._clock += 1
         self._touched[numbers] = self._clock
@@ -170,16 +183,32 @@ class BlockStore:
 
     def _make_room(self, count: int) -> None:
         """Put aside the blocks touched longest ago until `count` more fit."""
-        if self._max_rows is None:
+        most = self.max_rows
+        if most is None:
             return
-        room = self._max_rows - self._used + len(self._vacant)
+        room = most - self._used + len(self._vacant)
         if room >= count:
             return
         here = np.flatnonzero(self._rows[: len(self)] >= 0)
         here = here[self._touched[here] < self._clock]
         # More than is needed, so that not every frame writes.
-        wanted = min(len(here), max(count - room, self._max_rows // 8))
+        wanted = min(len(here), max(count - room, most // 8))
         self._put_aside(here[np.argsort(self._touched[here], kind="stable")[:wanted]])
+
+    def _shrink(self) -> None:
+        """Give back the memory beyond that which is allowed, of which rows are vacant."""
+        most = self.max_rows
+        if most is None or self._capacity <= most:
+            return
+        high = np.flatnonzero(self._rows[: len(self)] >= most)
+        low = [row for row in self._vacant if row < most]
+        places = np.array(low[: len(high)], np.int64)
+        for first in range(0, len(high), _GROUP):
+            some = slice(first, first + _GROUP)
+            self._put(places[some], self._download(self._rows[high[some]].astype(np.int64)))
+        self._rows[high] = places
+        self._vacant, self._used = low[len(high) :], min(self._used, most)
+        self._resize(most)
 
     def _put_aside(self, numbers: NDArray[np.integer]) -> None:
         """Lay blocks on disk, a few at a time: copies of all would take the memory that is wanted.
@@ -222,7 +251,8 @@ class BlockStore:
         end = self._used + count - reused
         if end > self._capacity:
             size = max(end, self._capacity + max(_LEAST_GROWTH, self._capacity // 8))
-            self._resize(size if self._max_rows is None else max(end, min(size, self._max_rows)))
+            most = self.max_rows
+            self._resize(size if most is None else max(end, min(size, most)))
         places.extend(range(self._used, end))
         self._used = end
         return np.array(places, np.int64)

@@ -25,6 +25,7 @@ from cv3d.fusion.frames import DepthFrame
 from cv3d.fusion.fused_engine import Workers
 from cv3d.fusion.grid_file import add_content, read_grid, write_grid
 from cv3d.fusion.layout import MAX_COUNT, SIDE, pack_keys, unpack_keys
+from cv3d.fusion.memory import LEAST_SHARE, excess_of
 from cv3d.fusion.motions import anchor_of
 from cv3d.fusion.options import GridOptions
 from cv3d.fusion.ray_casting import RayCast
@@ -252,6 +253,20 @@ class VoxelGrid:
         lengths = (self.options.min_depth_m, self.options.max_depth_m, self.voxel_m, self.truncation_m)
         least = _checked(min_observations)
         return view(store, camera, cam_from_world, lengths, least, self.options.threads, self.compute.device)
+
+    def stay_inside(self, process_bytes: int) -> None:
+        """Put voxels aside if the memory of the whole process is about to pass a limit; to be called between batches.
+
+        On devices with a memory of their own it does nothing.
+
+        Raises:
+            OutputError: the disk is full. Nothing is lost.
+        """
+        if self._store is None or not self._store.is_host:
+            return
+        excess = excess_of(process_bytes)
+        if excess > 0:
+            self._store.lower_memory(excess, LEAST_SHARE)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the grid as `.npz`; see :meth:`load`.

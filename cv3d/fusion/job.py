@@ -218,6 +218,8 @@ class _Job:
             is_first = not self.fused
             started = time.perf_counter()
             done = self._grid.integrate_batch([one.frame for one in kept])
+            if self._options.max_memory_bytes is not None:
+                self._grid.stay_inside(self._options.max_memory_bytes)
             ms = 1000.0 * (time.perf_counter() - started) / len(kept)
             for one, what in zip(kept, done, strict=True):
                 pixels = one.frame.depth.size

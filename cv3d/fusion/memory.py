@@ -13,7 +13,10 @@ _PER_PIXEL = 220
 time; and those that wait."""
 _BESIDE = 80_000_000
 """Bytes for kernels, tables and what the system's memory management keeps."""
-_LEAST_SHARE = 32_000_000
+LEAST_SHARE = 32_000_000
+"""Bytes for voxels below which there is no use in going on."""
+_PASSING = 40_000_000
+"""Bytes for what comes and goes within a batch, which nobody sees between two of them."""
 
 
 def peak_memory_mb() -> float:
@@ -51,9 +54,18 @@ def voxel_budget(max_memory_bytes: int, pixels: int) -> int:
     """
     taken = resident_bytes() + _BESIDE + _PER_PIXEL * pixels
     left = max_memory_bytes - taken
-    if left < _LEAST_SHARE:
+    if left < LEAST_SHARE:
         raise UsageError(
             f"{max_memory_bytes / 1e6:.0f} MB are too little: the program and its pictures take {taken / 1e6:.0f} MB "
-            f"without any voxel; allow {(taken + _LEAST_SHARE) / 1e6:.0f} MB at least"
+            f"without any voxel; allow {(taken + LEAST_SHARE) / 1e6:.0f} MB at least"
         )
     return left
+
+
+def excess_of(max_memory_bytes: int) -> int:
+    """By how much voxels have to make do with less for the process to stay inside its memory; 0: they need not.
+
+    What is known of ever more blocks grows, and so does what the kernels and the system's memory management take, which
+    cannot be foretold.
+    """
+    return max(0, resident_bytes() + _PASSING - max_memory_bytes)

@@ -85,6 +85,8 @@ def long_run(
         while some := list(islice(frames, BATCH)):
             started = time.perf_counter()
             grid.integrate_batch(some)
+            if max_memory_mb is not None:
+                grid.stay_inside(int(max_memory_mb * 1e6))
             part.append(1e3 * (time.perf_counter() - started) / len(some))
             if grid.frame_count * 10 // count > len(ms):
                 ms.append(statistics.median(part))
