@@ -123,15 +123,15 @@ class ColmapRun:
     folder: Path
     _took: dict[str, list[float]] = field(default_factory=dict)
     """Wall and CPU seconds of what has been done."""
-    was_kept: bool = False
-    """Whether anything was taken from an earlier run."""
+    _kept: frozenset[str] = frozenset()
+    """What of it an earlier run did."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         note = self.folder / _NOTE
         kept = json.loads(note.read_text()) if note.exists() else {}
         if kept.get("of") == self._key():
-            self._took, self.was_kept = kept["took"], bool(kept["took"])
+            self._took, self._kept = kept["took"], frozenset(kept["took"])
         else:
             shutil.rmtree(self.folder)
             self.folder.mkdir()
@@ -159,7 +159,8 @@ class ColmapRun:
         parts = sorted(path for path in (self.folder / side).glob("*") if (path / "images.bin").exists())
         models = [_of_colmap(pycolmap.Reconstruction(part)) for part in parts]
         models.sort(key=lambda one: -len(one.poses))
-        note = "kept from an earlier run" if self.was_kept else ""
+        kept = [part for part in done if part in self._kept]
+        note = f"from an earlier run: {', '.join(kept)}" if kept else ""
         return Found(models, wall, sum(self._took[part][1] for part in done), note)
 
     def _key(self) -> list[object]:
