@@ -25,6 +25,8 @@ _LEAST_NOISE = 0.2
 """Deviation that no alignment is better than, pixels: what patches say of themselves is of their noise alone."""
 _MAX_DEVIATIONS = 5.0
 """Largest error of a refined observation, in its deviations."""
+_ALIKE = 0.15
+"""Share of the observations that align, below which a map is one of chance."""
 _FEWEST = 30
 """Refined observations of a picture below which it keeps the others, too."""
 
@@ -36,7 +38,7 @@ def refine_map(
     read_gray: Callable[[int], NDArray[np.uint8]],
     compute: Compute,
     progress: Progress = SILENT,
-) -> int:
+) -> bool:
     """Align the active rows of a map, leave out those that do not align, and adjust.
 
     Args:
@@ -48,7 +50,7 @@ def refine_map(
         progress: told how far it is, in observations.
 
     Returns:
-        How many observations were aligned.
+        Whether enough of them look alike; else the map is one of chance, and stays as it is.
     """
     table, rows = state.table, np.flatnonzero(state.active)
     found = refine_tracks(
@@ -63,6 +65,8 @@ def refine_map(
         SetOptions(RefinementOptions(max_shift=_SHIFT * float(state.graph.noise.max()))),
         progress,
     )
+    if int(found.mask.sum()) < max(_FEWEST, _ALIKE * len(rows)):
+        return False
     pixels, sigma = state.pixels.copy(), state.sigma.copy()
     pixels[rows] = found.pixels
     covariance = state.sigma[:, None, None] ** 2 * np.eye(2)
@@ -77,7 +81,7 @@ def refine_map(
     state.tolerances = Tolerances(_MAX_DEVIATIONS, state.tolerances.min_angle_deg)
     state.drop_undetermined()
     _calibrate_noise(state, known, stage)
-    return int(found.mask.sum())
+    return True
 
 
 def _calibrate_noise(state: MapState, known: Sequence[KnownCamera], stage: int) -> None:

@@ -16,6 +16,7 @@ from cv3d.compute import Compute, torch_threads
 from cv3d.errors import OutputError
 from cv3d.features.matching import SetMatch, match_pictures
 from cv3d.features.matching.collection import STORE_FILE
+from cv3d.features.matching.set_extraction import SetCameras, extract_set
 from cv3d.features.store import FeatureStore
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.mapping.assembling import assemble, assemble_turned, left_out, view_graph
@@ -53,7 +54,13 @@ class _Clock:
     laps: dict[str, float] = field(default_factory=dict)
 
     def lap(self, stage: str) -> None:
-        self.laps[stage] = time.perf_counter() - self.began - sum(self.laps.values())
+        now = time.perf_counter() - self.began
+        self.laps[stage] = self.laps.get(stage, 0.0) + now - sum(self.laps.values())
+
+    def matched(self, found: SetMatch) -> None:
+        """Divide the time since the last lap between features and matches."""
+        self.laps[Stage.FEATURES] = self.laps.get(Stage.FEATURES, 0.0) + found.seconds.get("extract", 0.0)
+        self.lap(Stage.MATCHES)
 
     def total(self) -> dict[str, float]:
         return {**self.laps, "total": time.perf_counter() - self.began}
@@ -102,21 +109,85 @@ def reconstruct(
         if not options.reaches(Stage.FEATURES):
             return _without_models(frames, None, options, compute, clock, kept)
         _forget(folder / STORE_FILE, options)
-        matched = _match(frames, folder, camera, options, compute, progress)
-        clock.laps[Stage.FEATURES] = matched.seconds.get("extract", 0.0)
-        clock.lap(Stage.MATCHES)
+        job = _Matching(frames, folder, camera, options, compute, progress)
+        if not options.reaches(Stage.MATCHES):
+            job.extract()
+            clock.lap(Stage.FEATURES)
+            return _without_models(frames, None, options, compute, clock, kept)
         if not options.reaches(Stage.POSES):
+            matched = job.match(asks_again=True)
+            clock.matched(matched)
             return _without_models(frames, matched, options, compute, clock, kept)
-        graph = load_graph(matched.store, matched, frames.pictures, options.matching)
-        # Many small operations: further threads would mostly wait for one another.
-        with FeatureStore.open(matched.store, read_only=True) as store, torch_threads(1):
-            scene = _Mapping(graph, matched, store, options, compute, progress).scene(camera)
+        scene = job.map(clock)
         scene = frame_scene(
             scene, scale=options.scale, up=options.up, gps=options.gps, seed=options.seed, progress=progress
         )
         clock.lap(Stage.POSES)
         warnings = (*frames.warnings, *scene.warnings)
         return replace(scene, warnings=warnings, seconds=clock.total(), folder=kept)
+
+
+@dataclass(frozen=True)
+class _Matching:
+    """Features and matches of the frames, and what is mapped from them."""
+
+    frames: SceneFrames
+    folder: Path
+    camera: Camera | None
+    options: MapOptions
+    compute: Compute
+    progress: Progress
+
+    @property
+    def _cameras(self) -> list[Camera | None]:
+        return [self.camera] * len(self.frames.pictures)
+
+    def extract(self) -> None:
+        """Find the features of every picture."""
+        with FeatureStore.open(self.folder / STORE_FILE) as store:
+            cameras = SetCameras(tuple(self._cameras))
+            extract_set(self.frames.pictures, store, cameras, self.options.matching, self.compute, self.progress)
+
+    def match(self, *, asks_again: bool) -> SetMatch:
+        """Match the pictures.
+
+        Args:
+            asks_again: whether the learned matcher is asked about pairs of thin support.
+        """
+        matching = replace(self.options.matching, seed=self.options.seed)
+        if not asks_again:
+            matching = replace(matching, cascade=replace(matching.cascade, second_opinions=0.0))
+        return match_pictures(
+            self.frames.pictures,
+            self.folder,
+            matching,
+            choice=self.options.pairs,
+            cameras=self._cameras,
+            is_video=self.frames.is_video,
+            compute=self.compute,
+            progress=self.progress,
+        )
+
+    def map(self, clock: _Clock) -> Scene:
+        """Match and map; the learned matcher is asked only where pictures are left without it."""
+        for asks_again in (False, True):
+            matched = self.match(asks_again=asks_again)
+            clock.matched(matched)
+            graph = load_graph(matched.store, matched, self.frames.pictures, self.options.matching)
+            # Many small operations: further threads would mostly wait for one another.
+            with FeatureStore.open(matched.store, read_only=True) as store, torch_threads(1):
+                mapping = _Mapping(graph, matched, store, self.options, self.compute, self.progress)
+                plan, mapper, solved = mapping.solve(self.camera)
+                if asks_again or self.options.matching.learned is None or _is_whole(graph, solved):
+                    return mapping.scene(plan, mapper, solved)
+            clock.lap(Stage.POSES)
+        raise AssertionError("the second turn always ends")
+
+
+def _is_whole(graph: MatchGraph, solved: Solved) -> bool:
+    """Whether all pictures with features have a place in one map."""
+    featured = np.array([len(points) > 0 for points in graph.keypoints])
+    return len(solved.maps) == 1 and bool((solved.maps[0].placed | ~featured).all())
 
 
 @dataclass(frozen=True)
@@ -130,24 +201,29 @@ class _Mapping:
     compute: Compute
     progress: Progress
 
-    def scene(self, camera: Camera | None) -> Scene:
-        """Poses, points and intrinsics."""
+    def solve(self, camera: Camera | None) -> tuple[CameraPlan, Mapper, Solved]:
+        """What is known of the cameras, and maps by one of the mappers."""
         graph, options = self.graph, self.options
         plan = plan_cameras(graph.pictures, graph.sizes, camera, options.shared_camera)
         plan = with_pairs_geometry(plan, graph)
         growing = replace(options.growing, seed=options.seed)
         trusted = graph.without(contradicting_pairs(graph, [plan.known[int(i)].camera for i in plan.camera_of]))
-        mapper, solved = self._solved(trusted, plan, growing)
+        return plan, *self._solved(trusted, plan, growing)
+
+    def scene(self, plan: CameraPlan, mapper: Mapper, solved: Solved) -> Scene:
+        """Maps completed, refined, and with reasons for what is left out."""
+        graph = self.graph
         if not solved.maps and (turned := find_turns(graph, plan)) is not None:
             return self._turned(plan, turned)
-        maps = [self._completed(state, plan, solved) for state in solved.maps]
+        completed = [self._completed(state, plan, solved) for state in solved.maps]
+        maps = [state for state in completed if state is not None]
         models = tuple(assemble(state, plan.known, final_stage(state), self._rgb) for state in maps)
         return Scene(
             models,
             left_out(graph, maps, solved.attempts),
             view_graph(graph, maps),
             mapper,
-            seed=options.seed,
+            seed=self.options.seed,
             device=self.compute.device.type,
         )
 
@@ -171,8 +247,8 @@ class _Mapping:
         count = int((trusted.degrees() > 0).sum())
         return is_known and count >= _MANY and 2 * len(trusted.pairs) >= _DENSE * count * (count - 1)
 
-    def _completed(self, state: MapState, plan: CameraPlan, solved: Solved) -> MapState:
-        """A map with more and longer tracks, and its observations refined."""
+    def _completed(self, state: MapState, plan: CameraPlan, solved: Solved) -> MapState | None:
+        """A map with more and longer tracks, and its observations refined; None where these do not look alike."""
         if self.options.deepen:
             taken = np.zeros(len(self.graph), np.bool_)
             for other in solved.maps:
@@ -180,8 +256,11 @@ class _Mapping:
             state = deepen(state, self._descriptors, self.compute, progress=self.progress)
             grower = Grower(state, plan.known, self.options.growing, self.progress, solved.attempts)
             complete(grower, taken & ~state.placed)
-        if self.options.refine:
-            refine_map(state, plan.known, final_stage(state), self._gray, self.compute, self.progress)
+        refine = self.options.refine
+        if refine and not refine_map(state, plan.known, final_stage(state), self._gray, self.compute, self.progress):
+            for picture in np.flatnonzero(state.placed).tolist():
+                solved.attempts.reasons[picture] = "what it seems to share with others does not look the same there"
+            return None
         return state
 
     def _turned(self, plan: CameraPlan, turned: Turned) -> Scene:
@@ -215,26 +294,6 @@ class _Mapping:
         if image_id is None:
             raise RuntimeError(f"{self.graph.pictures[picture].name} has a place but no features")
         return self.store.descriptors(image_id)
-
-
-def _match(
-    frames: SceneFrames,
-    folder: Path,
-    camera: Camera | None,
-    options: MapOptions,
-    compute: Compute,
-    progress: Progress,
-) -> SetMatch:
-    return match_pictures(
-        frames.pictures,
-        folder,
-        replace(options.matching, seed=options.seed),
-        choice=options.pairs,
-        cameras=[camera] * len(frames.pictures),
-        is_video=frames.is_video,
-        compute=compute,
-        progress=progress,
-    )
 
 
 def _forget(store: Path, options: MapOptions) -> None:

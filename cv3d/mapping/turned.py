@@ -46,7 +46,7 @@ def find_turns(graph: MatchGraph, plan: CameraPlan) -> Turned | None:
 
     Args:
         graph: verified pairs.
-        plan: their cameras; a focal length that is not known is found from the rotations, one for all pictures.
+        plan: their cameras; a focal length that is not given is found from the rotations, one for all pictures.
 
     Returns:
         Orientations; None where the camera moved, or nothing is known of it.
@@ -54,7 +54,7 @@ def find_turns(graph: MatchGraph, plan: CameraPlan) -> Turned | None:
     if not graph.pairs:
         return None
     known = plan.known
-    if any(not np.isfinite(one.focal_deviation) for one in known):
+    if not any(one.is_held for one in known):
         focussed = _refocused(graph, known)
         if focussed is None:
             return None
