@@ -7,6 +7,7 @@ and tiny. A problem gives its residuals in pixels; noise, inliers and covariance
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
@@ -141,8 +142,9 @@ def fit_support(problem: Problem[Model], start: Model, max_error: float, least: 
     inliers = errors <= gate
     if int(inliers.sum()) < least:
         return None
-    residuals, jacobians = problem.linearize(model, inliers)
-    covariance = robust_covariance(residuals, jacobians, _LOSS_SIGMAS * noise)
+    # A loss without a scale weighs all inliers alike.
+    normal = _around(problem)(model, inliers, math.inf).hessian
+    covariance = robust_covariance(errors[inliers], dims, normal, _LOSS_SIGMAS * noise)
     freedom = dims * int(inliers.sum()) - unknowns
     spread = math.sqrt(float((errors[inliers] ** 2).sum()) / freedom) if freedom > 0 else 0.0
     return Support(model, errors, inliers, spread, gate, dims, covariance)
@@ -164,7 +166,7 @@ def robust_fit(problem: Problem[Model], start: Model, chosen: Bools, scale: floa
     Returns:
         The best model found.
     """
-    at = problem.normal_equations if hasattr(problem, "normal_equations") else partial(_equations, problem)
+    at = _around(problem)
     now = at(start, chosen, scale)
     model, damping = start, 1e-4
     for _ in range(max_iterations):
@@ -188,30 +190,28 @@ def robust_fit(problem: Problem[Model], start: Model, chosen: Bools, scale: floa
     return model
 
 
-def robust_covariance(residuals: Floats, jacobians: Floats, scale: float) -> Floats | None:
+def robust_covariance(errors: Floats, dims: int, normal: Floats, scale: float) -> Floats | None:
     """Covariance of an M-estimate with Cauchy loss.
 
     Huber 1981, "Robust Statistics", 7.6: the inverse normal matrix times the mean square of the influence over the
     squared mean of its slope. The noise is what the residuals show.
 
     Args:
-        residuals: (n, m).
-        jacobians: (n, m, K).
+        errors: norms of the residuals, (n,), pixels.
+        dims: components of one residual.
+        normal: sum of the outer products of the residuals' derivatives, (K, K).
         scale: scale of the loss, pixels.
 
     Returns:
         (K, K), or None where there are no more residuals than unknowns or the normal matrix is singular.
     """
-    count, dims, unknowns = jacobians.shape
-    freedom = count * dims - unknowns
+    freedom = len(errors) * dims - len(normal)
     if freedom <= 0:
         return None
-    relative = (residuals**2).sum(axis=1) / scale**2
+    relative = (errors / scale) ** 2
     weights = 1.0 / (1.0 + relative)
     influence = float((weights**2 * relative).sum()) * scale**2 / freedom
     slope = float((weights * (1.0 - 2.0 / dims * relative * weights)).mean())
-    flat = jacobians.reshape(-1, unknowns)
-    normal = flat.T @ flat
     size = np.sqrt(np.diag(normal))
     if size.min() <= 0.0 or slope <= 0.0:
         return None
@@ -256,6 +256,11 @@ def gate_sigmas(dims: int) -> float:
 @cache
 def _chi_square_quantile(probability: float, dims: int) -> float:
     return 2.0 * float(gammaincinv(0.5 * dims, probability))
+
+
+def _around(problem: Problem[Model]) -> Callable[[Model, Bools, float], NormalEquations]:
+    """How a problem's normal equations are found."""
+    return problem.normal_equations if hasattr(problem, "normal_equations") else partial(_equations, problem)
 
 
 @fused

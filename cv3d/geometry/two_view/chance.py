@@ -31,7 +31,12 @@ _KEYPOINT_NOISE_FLOOR = 0.02
 """Noise over the largest error below which no keypoint is trusted, so that rounding decides nothing."""
 
 
-def chance_of_inlier(gate: float, dims: int, points0: Floats, points1: Floats) -> float:
+def extents_of(points0: Floats, points1: Floats) -> Floats:
+    """Width and height of the boxes around points of either picture, (2, 2), pixels."""
+    return np.stack([np.ptp(points0, axis=0), np.ptp(points1, axis=0)])
+
+
+def chance_of_inlier(gate: float, dims: int, extents: Floats) -> float:
     """Probability that points paired at random agree with a model within `gate`.
 
     The gate is on the four-dimensional distance; with both points sharing it evenly each is off by 1 / sqrt(2) of it,
@@ -40,12 +45,11 @@ def chance_of_inlier(gate: float, dims: int, points0: Floats, points1: Floats) -
     Args:
         gate: pixels.
         dims: components of the model's residual: 1 for a band along a line, 2 for a disc.
-        points0: (n, 2), pixels.
-        points1: (n, 2), pixels.
+        extents: of the points of either picture, (2, 2), pixels; see :func:`extents_of`.
     """
     largest = 0.0
-    for points in (points0, points1):
-        width, height = np.maximum(np.ptp(points, axis=0), 2.0 * gate)
+    for extent in extents.tolist():
+        width, height = (max(side, 2.0 * gate) for side in extent)
         reach = math.sqrt(2.0) * gate
         area = 2.0 * reach * math.hypot(width, height) if dims == 1 else math.pi * reach**2
         largest = max(largest, area / (width * height))
@@ -64,8 +68,8 @@ def distinct_matches(points0: Floats, points1: Floats, gate: float) -> int:
         gate: largest error of an inlier, pixels; places closer than twice that are one.
     """
     # As complex numbers places are sorted as they are, not as rows of an array.
-    cells = [np.floor(points / (2.0 * gate)) @ _PLACE for points in (points0, points1)]
-    return min(len(np.unique(cell)) for cell in cells)
+    cells = [np.sort(np.floor(points / (2.0 * gate)) @ _PLACE) for points in (points0, points1)]
+    return min(len(cell) and 1 + int(np.count_nonzero(cell[1:] != cell[:-1])) for cell in cells)
 
 
 def support_false_alarms(
@@ -87,12 +91,12 @@ def support_false_alarms(
         sample_size: matches that determine the model.
         models: models per sample.
     """
-    best = math.inf
+    best, extents = math.inf, extents_of(points0, points1)
     for factor in _GATES:
         gate = factor * support.gate
         agreeing = support.inliers & (support.errors <= gate)
         count = distinct_matches(points0[agreeing], points1[agreeing], support.gate)
-        evenly = chance_of_inlier(gate, support.dims, points0, points1)
+        evenly = chance_of_inlier(gate, support.dims, extents)
         probability = max(evenly, _chance_beside(support, gate))
         best = min(best, log10_false_alarms(count, len(points0), sample_size, probability, models))
     return best + math.log10(len(_GATES))

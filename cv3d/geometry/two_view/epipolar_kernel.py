@@ -1,7 +1,7 @@
 """Fused kernels of the epipolar residuals: the sums that a fit needs, in one pass over the matches.
 
-They say what :mod:`cv3d.geometry.two_view.residuals` says in numpy, and are held to it by a test. Moments are those of
-the residuals' derivatives by the nine entries of the matrix, so that one kernel serves every parametrisation.
+They say what :mod:`cv3d.geometry.two_view.residuals` says in numpy, and are held to it by a test. Derivatives
+by the unknowns come from those by the nine entries of the matrix, so that one kernel serves every parametrisation.
 
 A match comes as its rays (n, 3), their derivatives (n, 3, 2) and the noise of its pixels (n,), for both pictures.
 """
@@ -69,6 +69,7 @@ def epipolar_errors(
 @fused
 def epipolar_moments(
     matrix: Floats,
+    tangents: Floats,
     matches: Arrays,
     chosen: Bools,
     scale: float,
@@ -77,16 +78,18 @@ def epipolar_moments(
 
     Args:
         matrix: epipolar, (3, 3).
+        tangents: its derivatives by K unknowns, (K, 9).
         matches: rays, derivatives and noise.
         chosen: which of them count, (n,).
         scale: residual at which the loss leaves the square, pixels.
 
     Returns:
-        The cost, square pixels, and the sum of w v v^T with v the residual's derivatives by the matrix and, last, the
-        residual, (10, 10).
+        The cost, square pixels, and the sum of w v v^T with v the residual's derivatives by the unknowns and, last, the
+        residual, (K + 1, K + 1).
     """
     rays0, jacobians0, sigma0, rays1, jacobians1, sigma1 = matches
-    cost, moments, row = 0.0, np.zeros((ENTRIES + 1, ENTRIES + 1)), np.empty(ENTRIES + 1)
+    cost, moments, row = 0.0, np.zeros((len(tangents) + 1, len(tangents) + 1)), np.empty(ENTRIES + 1)
+    room = np.empty(len(tangents) + 1)
     for index in range(len(rays0)):
         if not chosen[index]:
             continue
@@ -103,5 +106,5 @@ def epipolar_moments(
         row[ENTRIES] = residual
         relative = (residual / scale) ** 2
         cost += math.log1p(relative)
-        add_square(moments, row, 1.0 / (1.0 + relative))
+        add_square(moments, tangents, row, room, 1.0 / (1.0 + relative))
     return cost * scale**2, moments

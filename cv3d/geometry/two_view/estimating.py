@@ -12,7 +12,7 @@ from cv3d.geometry.pixel_rays import PixelRays, homogeneous_rays, pixel_rays, pi
 from cv3d.geometry.robust_fit import Movable, Support
 from cv3d.geometry.sample_consensus import log10_false_alarms
 from cv3d.geometry.two_view.calibrated import Motion, relate_calibrated
-from cv3d.geometry.two_view.chance import chance_of_inlier, distinct_matches, support_false_alarms
+from cv3d.geometry.two_view.chance import chance_of_inlier, distinct_matches, extents_of, support_false_alarms
 from cv3d.geometry.two_view.parameters import Fundamental, Homography, RelativePose
 from cv3d.geometry.two_view.residuals import Bools, EpipolarProblem, Floats, Matches
 from cv3d.geometry.two_view.result import Degeneracy, FocalEstimate, ModelKind, TwoView, TwoViewOptions
@@ -97,7 +97,7 @@ def estimate_two_view(
     matches = Matches(setting.first[usable], setting.second[usable], noise0[usable], noise1[usable])
     seen = points0[usable], points1[usable]
     sampling = Sampling(options.max_error, options.seed, options.max_samples, setting.scales)
-    chance = chance_of_inlier(options.max_error, 1, *seen)
+    chance = chance_of_inlier(options.max_error, 1, extents_of(*seen))
     pool = matches
     if likely is not None and int(likely[usable].sum()) >= 2 * least:
         pool = matches[likely[usable]]
@@ -142,7 +142,7 @@ def _sampled_false_alarms(
         return math.inf
     agreeing = EpipolarProblem(matches).errors(start) <= options.max_error
     count = distinct_matches(seen[0][agreeing], seen[1][agreeing], options.max_error)
-    probability = chance_of_inlier(options.max_error, 1, *seen)
+    probability = chance_of_inlier(options.max_error, 1, extents_of(*seen))
     sample_size = 5 if isinstance(start, RelativePose) else 7
     return log10_false_alarms(count, len(matches), sample_size, probability, models)
 

@@ -116,14 +116,16 @@ def whiten(inverse: tuple[float, float, float], pair: tuple[Plane, Plane]) -> tu
 @fused
 def homography_moments(
     matrix: Floats,
+    tangents: Floats,
     matches: Arrays,
     chosen: Bools,
     scale: float,
 ) -> tuple[float, Floats]:
     """What :func:`~cv3d.geometry.two_view.epipolar_kernel.epipolar_moments` says, of a homography's two components."""
     rays0, jacobians0, sigma0, rays1, jacobians1, sigma1 = matches
-    cost, moments = 0.0, np.zeros((ENTRIES + 1, ENTRIES + 1))
+    cost, moments = 0.0, np.zeros((len(tangents) + 1, len(tangents) + 1))
     row0, row1 = np.empty(ENTRIES + 1), np.empty(ENTRIES + 1)
+    room = np.empty(len(tangents) + 1)
     for index in range(len(rays0)):
         if not chosen[index]:
             continue
@@ -151,6 +153,6 @@ def homography_moments(
         relative = (off0**2 + off1**2) / scale**2
         cost += math.log1p(relative)
         weight = 1.0 / (1.0 + relative)
-        add_square(moments, row0, weight)
-        add_square(moments, row1, weight)
+        add_square(moments, tangents, row0, room, weight)
+        add_square(moments, tangents, row1, room, weight)
     return cost * scale**2, moments

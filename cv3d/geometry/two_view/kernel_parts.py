@@ -117,9 +117,24 @@ def subtract(row: Floats, left: Vector, right: Vector) -> None:
 
 
 @fused
-def add_square(moments: Floats, row: Floats, weight: float) -> None:
-    """Add the weighted outer product of a row (10,) with itself; the upper triangle alone."""
-    for i in range(ENTRIES + 1):
-        weighted = weight * row[i]
-        for j in range(ENTRIES + 1):
-            moments[i, j] += weighted * row[j]
+def add_square(moments: Floats, tangents: Floats, row: Floats, room: Floats, weight: float) -> None:
+    """Add the weighted outer product of a residual's derivatives by a model's unknowns, and of the residual.
+
+    Args:
+        moments: where to add, (K + 1, K + 1).
+        tangents: derivatives of the matrix by the unknowns, (K, 9).
+        row: derivatives of the residual by the matrix, and the residual, (10,).
+        room: to work in, (K + 1,).
+        weight: of the residual.
+    """
+    count = len(tangents)
+    for unknown in range(count):
+        total = 0.0
+        for entry in range(ENTRIES):
+            total += tangents[unknown, entry] * row[entry]
+        room[unknown] = total
+    room[count] = row[ENTRIES]
+    for i in range(count + 1):
+        weighted = weight * room[i]
+        for j in range(count + 1):
+            moments[i, j] += weighted * room[j]

@@ -42,7 +42,7 @@ def locally_consistent(
 
 def _nearest(points: Floats, count: int) -> NDArray[np.intp]:
     """The nearest other points of each, (n, count)."""
-    found: NDArray[np.intp] = KDTree(points).query(points, k=count + 1)[1]
+    found: NDArray[np.intp] = KDTree(points, balanced_tree=False).query(points, k=count + 1)[1]
     # Of points in one place any may come first, not just the point itself.
     own = found == np.arange(len(points))[:, None]
     own[~own.any(axis=1), -1] = True

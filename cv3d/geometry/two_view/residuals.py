@@ -71,7 +71,8 @@ class EpipolarProblem:
 
     def normal_equations(self, model: TwoViewModel, chosen: Bools, scale: float) -> NormalEquations:
         """See :class:`cv3d.geometry.robust_fit.FusedProblem`."""
-        return _equations(model, *epipolar_moments(model.matrix, self.matches.arrays, chosen, scale))
+        tangents = model.tangents.reshape(-1, 9)
+        return _equations(*epipolar_moments(model.matrix, tangents, self.matches.arrays, chosen, scale))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,8 @@ class HomographyProblem:
 
     def normal_equations(self, model: TwoViewModel, chosen: Bools, scale: float) -> NormalEquations:
         """See :class:`cv3d.geometry.robust_fit.FusedProblem`."""
-        return _equations(model, *homography_moments(model.matrix, self.matches.arrays, chosen, scale))
+        tangents = model.tangents.reshape(-1, 9)
+        return _equations(*homography_moments(model.matrix, tangents, self.matches.arrays, chosen, scale))
 
 
 def epipolar_residuals(matrix: Floats, matches: Matches) -> Floats:
@@ -196,10 +198,8 @@ def transfer_errors(homography: Floats, points0: Floats, points1: Floats) -> Flo
     return np.where(np.isfinite(errors), errors, np.inf)
 
 
-def _equations(model: TwoViewModel, cost: float, moments: Floats) -> NormalEquations:
-    """From derivatives by the matrix to those by a tangent step."""
-    tangents = model.tangents.reshape(-1, 9)
-    return NormalEquations(cost, tangents @ moments[:9, :9] @ tangents.T, tangents @ moments[:9, 9])
+def _equations(cost: float, moments: Floats) -> NormalEquations:
+    return NormalEquations(cost, moments[:-1, :-1].copy(), moments[:-1, -1].copy())
 
 
 def _epipolar_gradients(matrix: Floats, matches: Matches) -> tuple[Floats, Floats, Floats]:
