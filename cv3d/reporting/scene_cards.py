@@ -68,7 +68,7 @@ def _card(image: SceneImage, place: int, jpeg: bytes, where: str) -> Html:
     # A number stays on one line with its unit.
     rms = f", {number(image.rms_px, 2)}\N{NO-BREAK SPACE}px" if math.isfinite(image.rms_px) else ""
     words = f"{image.point_count:,}\N{NO-BREAK SPACE}points{rms}" if image.point_count else "oriented"
-    lines = [tag("b", f"{place}: {image.picture.name}"), tag("br"), words]
+    lines = [tag("b", f"{place}: {_breakable(image.picture.name)}"), tag("br"), words]
     lines += [tag("br"), tag("span", where, class_="soft")] if where else []
     return tag("div", _picture(jpeg, image.picture.name), tag("div", *lines, class_="cap"), class_="view")
 
@@ -76,9 +76,14 @@ def _card(image: SceneImage, place: int, jpeg: bytes, where: str) -> Html:
 def _left_out_card(one: LeftOut, place: int, jpeg: bytes | None) -> Html:
     picture = tag("div", "no picture to show", class_="none") if jpeg is None else _picture(jpeg, one.name)
     reason = one.reason.removeprefix(f"{one.name}: ")
-    lines = [tag("b", f"{place}: {one.name}"), tag("br"), reason]
+    lines = [tag("b", f"{place}: {_breakable(one.name)}"), tag("br"), reason]
     lines += [tag("br"), tag("span", one.advice, class_="soft")] if one.advice else []
     return tag("div", picture, tag("div", *lines, class_="cap"), class_="view", style="border-color:var(--poor)")
+
+
+def _breakable(name: str) -> str:
+    """A name that breaks between a clip's name and the number of its frame, not within either."""
+    return name.replace("#", "\N{ZERO WIDTH SPACE}#")
 
 
 def _picture(jpeg: bytes, name: str) -> Html:

@@ -64,7 +64,7 @@ def core_bounds(model: SceneModel) -> tuple[Floats, Floats]:
     points = model.points[np.isfinite(model.points).all(axis=1)]
     if not len(points):
         points = centres if len(centres) else np.zeros((1, 3))
-    low, high = np.quantile(points, 0.01, axis=0), np.quantile(points, 0.99, axis=0)
+    low, high = np.quantile(points, 0.05, axis=0), np.quantile(points, 0.95, axis=0)
     low, high = low - 0.25 * (high - low), high + 0.25 * (high - low)
     inside = np.concatenate([points[((points >= low) & (points <= high)).all(axis=1)], centres])
     if not len(inside):
