@@ -14,13 +14,11 @@ from cv3d.fusion.fused_engine import Workers
 from cv3d.fusion.integration import VoxelTensors
 from cv3d.fusion.layout import SIDE, Fields
 from cv3d.fusion.motions import anchor_from_cam, anchor_of
+from cv3d.fusion.ray_cache import Scene
 from cv3d.fusion.ray_casting import MAX_STEPS, Model, RayCast, cast, check_view, rays_of
-from cv3d.fusion.ray_kernel import Scene, cast_rays
+from cv3d.fusion.ray_kernel import TILE, cast_tiles
 from cv3d.fusion.voxel_view import view_of
 from cv3d.geometry.cameras import Camera
-
-_RAYS = 4096
-"""Rays that a thread takes at a time."""
 
 Lengths = tuple[float, float, float, float]
 """Near, far, voxel and truncation, metres."""
@@ -49,8 +47,9 @@ def view(
     anchor = anchor_of(cam_from_world, voxel)
     motion = anchor_from_cam(cam_from_world, anchor, voxel)
     caster = CASTERS.get(device.type, _cast_reference)
-    depth, normals, colors = caster(store, rays_of(camera), motion, anchor, lengths, least, threads)
     shape = (camera.height, camera.width)
+    rays = rays_of(camera).reshape(*shape, 3)
+    depth, normals, colors = caster(store, rays, motion, anchor, lengths, least, threads)
     color = None if colors is None else colors.reshape(*shape, 3)
     return RayCast(depth.reshape(shape), normals.reshape(*shape, 3), color)
 
@@ -60,7 +59,7 @@ def _at_hand(
 ) -> tuple[NDArray[np.int32], Fields | None]:
     """Numbers of the blocks that rays can reach, and their voxels where they have to be fetched."""
     _, far, voxel, _ = lengths
-    longest = float(np.sqrt(np.nanmax((rays.astype(np.float64) ** 2).sum(1)))) if np.isfinite(rays).any() else 1.0
+    longest = float(np.sqrt(np.nanmax((rays.astype(np.float64) ** 2).sum(-1)))) if np.isfinite(rays).any() else 1.0
     reach = int(far * longest / (SIDE * voxel)) + 2
     near = (np.abs(store.index.blocks - anchor) <= min(reach, LOCAL_REACH - 1)).all(1)
     numbers = np.flatnonzero(near).astype(np.int32)
@@ -83,14 +82,14 @@ def _cast_fused(
         rows[numbers] = np.arange(len(numbers), dtype=np.int32)
     voxels = view_of(store.fields if fetched is None else fetched, rows, store.free, least)
     scene = Scene(voxels, store.index.table, anchor)
-    depth, normals = np.empty(len(rays), np.float32), np.empty((len(rays), 3), np.float32)
-    colors = np.empty((len(rays) if store.has_color else 0, 3), np.uint8)
+    depth, normals = np.empty(rays.shape[:2], np.float32), np.empty(rays.shape, np.float32)
+    colors = np.empty(rays.shape if store.has_color else (0, 0, 3), np.uint8)
     far = np.array(lengths, np.float32)
 
     def some(first: int, last: int) -> None:
-        cast_rays(first, last, rays, motion, scene, far, MAX_STEPS, depth, normals, colors)
+        cast_tiles(first, last, rays, motion, scene, far, MAX_STEPS, depth, normals, colors)
 
-    Workers(threads).over(len(rays), _RAYS, some)
+    Workers(threads).over(len(rays), TILE, some)
     return depth, normals, colors if store.has_color else None
 
 
@@ -105,6 +104,7 @@ def _cast_reference(
     threads: int | None,
 ) -> Found:
     device = store.device
+    rays = rays.reshape(-1, 3)
     numbers, fetched = _at_hand(store, anchor, lengths, rays)
     local = store.index.blocks[numbers] - anchor + LOCAL_REACH
     keys = (local[:, 2] << (2 * LOCAL_BITS)) | (local[:, 1] << LOCAL_BITS) | local[:, 0]
