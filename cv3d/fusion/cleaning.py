@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from cv3d.errors import DependencyError, EstimationError, UsageError
 from cv3d.fusion.holes import closed_holes
@@ -82,13 +83,15 @@ def simplify(mesh: Mesh, triangle_count: int) -> Mesh:
     return _from_open3d(simple, mesh.normals is not None, mesh.colors is not None)
 
 
-def poisson(mesh: Mesh, depth: int = 9, trim_quantile: float = 0.02) -> Mesh:
+def poisson(mesh: Mesh, depth: int = 9, trim_quantile: float = 0.02, max_gap_m: float | None = None) -> Mesh:
     """A closed surface through the points of a mesh or a cloud: screened Poisson (Kazhdan and Hoppe 2013; Open3D).
 
     Args:
         mesh: points with normals; triangles are not needed.
         depth: of the octree: 2^depth cells across.
         trim_quantile: share of the vertices that is cut off: those with the fewest points around.
+        max_gap_m: what is farther from every point is cut off instead, metres: the method closes whatever is open, with
+            aprons below tables and bags around thin legs that nobody saw. None: the quantile decides.
 
     Raises:
         EstimationError: there are no points, or they have no normals.
@@ -105,7 +108,12 @@ def poisson(mesh: Mesh, depth: int = 9, trim_quantile: float = 0.02) -> Mesh:
     # One thread: its sums come in another order, and other bits, on several.
     surface, densities = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(cloud, depth=depth, n_threads=1)
     density = np.asarray(densities)
-    surface.remove_vertices_by_mask(density < np.quantile(density, trim_quantile))
+    if max_gap_m is None:
+        is_invented = density < np.quantile(density, trim_quantile)
+    else:
+        gaps, _ = KDTree(mesh.vertices).query(np.asarray(surface.vertices), distance_upper_bound=max_gap_m)
+        is_invented = ~np.isfinite(gaps)
+    surface.remove_vertices_by_mask(is_invented)
     return _from_open3d(surface, True, mesh.colors is not None)
 
 

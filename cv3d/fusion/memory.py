@@ -15,7 +15,7 @@ _BESIDE = 80_000_000
 """Bytes for kernels, tables and what the system's memory management keeps."""
 LEAST_SHARE = 32_000_000
 """Bytes for voxels below which there is no use in going on."""
-_PASSING = 40_000_000
+_PASSING = 48_000_000
 """Bytes for what comes and goes within a batch, which nobody sees between two of them."""
 
 

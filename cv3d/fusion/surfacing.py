@@ -15,6 +15,8 @@ from cv3d.progress import SILENT, Progress
 _STAGE = "surface"
 _SMALL_VOXELS = 20.0
 """A part smaller than a square of so many voxels is noise."""
+_GAP_VOXELS = 2.0
+"""Poisson's surface farther from what was measured is invented: holes of twice as many voxels are closed by it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def surface_of(grid: VoxelGrid, options: SurfaceOptions, progress: Progress = SI
     if not len(mesh.triangles):
         raise EstimationError("the depth fits together nowhere: there is no surface; are poses and depth in one unit?")
     if options.poisson_depth is not None:
-        mesh = poisson(mesh, options.poisson_depth)
+        mesh = poisson(mesh, options.poisson_depth, max_gap_m=_GAP_VOXELS * grid.voxel_m)
     least = (_SMALL_VOXELS * grid.voxel_m) ** 2 if options.min_part_m2 is None else options.min_part_m2
     if least > 0.0:
         cleaned = remove_small_parts(mesh, min_area_m2=least)

@@ -7,7 +7,15 @@ import pytest
 
 from cv3d.errors import EstimationError, UsageError
 from cv3d.fusion import VoxelGrid
-from cv3d.fusion.cleaning import fill_holes, parts_of, poisson, remove_small_parts, simplify, triangle_areas
+from cv3d.fusion.cleaning import (
+    fill_holes,
+    parts_of,
+    poisson,
+    remove_small_parts,
+    simplify,
+    triangle_areas,
+    with_triangles,
+)
 from cv3d.fusion.holes import border_loops
 from cv3d.geometry.mesh import Mesh
 
@@ -95,3 +103,14 @@ def test_what_cannot_be_is_refused(sphere: Mesh) -> None:
     with pytest.raises(EstimationError, match="normals"):
         poisson(Mesh(sphere.vertices, sphere.triangles))
     assert simplify(sphere, 10**6) is sphere
+
+
+@pytest.mark.slow
+def test_what_poisson_invents_far_from_every_point_goes(sphere: Mesh) -> None:
+    pytest.importorskip("open3d")
+    low = sphere.vertices[sphere.triangles][:, :, 2].max(1) < CENTRE[2]
+    bowl = with_triangles(sphere, sphere.triangles[low])
+    closed, kept = poisson(bowl, 6, 0.0), poisson(bowl, 6, max_gap_m=0.05)
+    assert 0 < len(kept.triangles) < 0.8 * len(closed.triangles)
+    gaps = np.linalg.norm(kept.vertices[:, None] - bowl.vertices[None], axis=2).min(1)
+    assert gaps.max() <= 0.05 + 1e-6
