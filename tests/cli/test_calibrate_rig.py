@@ -279,6 +279,7 @@ class TestBadInput:
 
 
 class TestProcess:
+    @pytest.mark.slow
     def test_an_interruption_keeps_what_was_found(self, samples: Path, tmp_path: Path) -> None:
         for name in ("left", "right"):
             folder = tmp_path / "rig" / name

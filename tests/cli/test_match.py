@@ -235,6 +235,7 @@ class TestPair:
         broken.write_bytes(b"\xff\xd8 no picture")
         fails(cv3d_main("match", pair[0], str(broken), *FEW), 1, "broken.jpg")
 
+    @pytest.mark.slow
     def test_a_reader_that_goes_away_is_no_error(self, pair: tuple[str, str]) -> None:
         with run_outside(*pair, "--json") as process:
             assert process.stdout is not None

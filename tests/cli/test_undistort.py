@@ -210,6 +210,7 @@ def test_results_do_not_replace_their_input(cv3d_main: Main, photos: Path, camer
     assert (photos / "0.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_whole_files_only(tmp_path: Path, camera: Path) -> None:
     rng = np.random.default_rng(0)
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:

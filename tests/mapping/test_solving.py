@@ -83,6 +83,7 @@ def test_a_bad_guess_of_the_focal_length_is_mended_while_the_map_grows() -> None
     assert state.cameras[0].params[0] == pytest.approx(520.0, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_long_street_keeps_its_length() -> None:
     rng = np.random.default_rng(4)
     points = np.stack([rng.uniform(-3.0, 23.0, 2500), rng.uniform(-1.5, 1.5, 2500), rng.uniform(-0.5, 0.8, 2500)], 1)

@@ -66,7 +66,14 @@ def test_direction_of_edges_is_of_no_consequence() -> None:
     assert errors_deg(found.rotations, other.rotations).max() < 1e-4
 
 
-@pytest.mark.parametrize(("count", "edges", "share"), [(40, 300, 0.3), (500, 20_000, 0.3), (500, 20_000, 0.6)])
+@pytest.mark.parametrize(
+    ("count", "edges", "share"),
+    [
+        (40, 300, 0.3),
+        pytest.param(500, 20_000, 0.3, marks=pytest.mark.slow),
+        pytest.param(500, 20_000, 0.6, marks=pytest.mark.slow),
+    ],
+)
 def test_wrong_edges_are_told_apart(count: int, edges: int, share: float) -> None:
     truth, pairs = graph(count, edges, seed=1)
     wrong = np.random.default_rng(2).uniform(size=len(pairs)) < share
