@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -85,12 +85,30 @@ def write_reconstruction(folder: str | os.PathLike[str], scene: Reconstruction) 
         FormatError: COLMAP has no such camera model, or a picture's name holds a zero byte.
         OutputError: a file cannot be written.
     """
-    rig = Rig(tuple(RigCamera(str(number), camera) for number, camera in enumerate(scene.cameras, 1)))
     contents = {
-        CAMERAS_FILE: FORMATS["colmap-bin"].encode(rig),
+        CAMERAS_FILE: encode_cameras(scene, "colmap-bin"),
         IMAGES_FILE: _encode_images(scene),
         POINTS_FILE: _encode_points(scene),
     }
+    return write_files(folder, contents)
+
+
+def encode_cameras(scene: Reconstruction, form: str) -> bytes:
+    """The cameras of a scene in a form of :data:`cv3d.formats.FORMATS`; ids count from 1.
+
+    Raises:
+        FormatError: the form has no such camera model.
+    """
+    rig = Rig(tuple(RigCamera(str(number), camera) for number, camera in enumerate(scene.cameras, 1)))
+    return FORMATS[form].encode(rig)
+
+
+def write_files(folder: str | os.PathLike[str], contents: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Write the files of a model, each whole; their names.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     for name, data in contents.items():
         atomic_write_bytes(Path(folder) / name, data)
     return tuple(contents)

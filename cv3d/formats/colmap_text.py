@@ -15,14 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.errors import FormatError, InputError
-from cv3d.formats import FORMATS, colmap
-from cv3d.formats.atomic import atomic_write_bytes
+from cv3d.formats import colmap
 from cv3d.formats.camera_file import ReadOptions
-from cv3d.formats.colmap_reconstruction import ReconstructedImage, Reconstruction, tracks
+from cv3d.formats.colmap_reconstruction import (
+    ReconstructedImage,
+    Reconstruction,
+    encode_cameras,
+    tracks,
+    write_files,
+)
 from cv3d.formats.content import Content
 from cv3d.formats.fields import Fields, exact
 from cv3d.formats.poses import compose, rotation_from_wxyz, wxyz_from_rotation
-from cv3d.geometry.cameras.rig import Rig, RigCamera
 
 CAMERAS_FILE, IMAGES_FILE, POINTS_FILE = "cameras.txt", "images.txt", "points3D.txt"
 _CORNER = 0.5
@@ -51,15 +55,12 @@ def write_text(folder: str | os.PathLike[str], scene: Reconstruction) -> tuple[s
         FormatError: COLMAP has no such camera model, or a picture's name is not one word of a line.
         OutputError: a file cannot be written.
     """
-    rig = Rig(tuple(RigCamera(str(number), camera) for number, camera in enumerate(scene.cameras, 1)))
     contents = {
-        CAMERAS_FILE: FORMATS["colmap"].encode(rig),
+        CAMERAS_FILE: encode_cameras(scene, "colmap"),
         IMAGES_FILE: _encode_images(scene),
         POINTS_FILE: _encode_points(scene),
     }
-    for name, data in contents.items():
-        atomic_write_bytes(Path(folder) / name, data)
-    return tuple(contents)
+    return write_files(folder, contents)
 
 
 def read_text(folder: str | os.PathLike[str]) -> Reconstruction:

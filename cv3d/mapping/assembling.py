@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from cv3d.compute import usable_cores
 from cv3d.errors import EstimationError, InputError, PictureError
 from cv3d.geometry.bundle import bundle_covariance
-from cv3d.geometry.cameras.rig import inverse_rigid
-from cv3d.geometry.epipolar import epipolar_angles
-from cv3d.geometry.pixel_rays import pixels_per_radian
 from cv3d.mapping.adjusting import Adjusted, adjust
 from cv3d.mapping.graph import MatchGraph
 from cv3d.mapping.growing import Attempts
@@ -124,16 +121,8 @@ def agreement(graph: MatchGraph, state: MapState, pairs: Ints) -> Floats:
     shares = np.zeros(len(pairs))
     for place, index in enumerate(pairs.tolist()):
         pair = graph.pairs[index]
-        one, two = state.camera(pair.first), state.camera(pair.second)
-        pixels0 = graph.keypoints[pair.first][pair.matches[:, 0]]
-        pixels1 = graph.keypoints[pair.second][pair.matches[:, 1]]
-        second_from_first = state.poses[pair.second] @ inverse_rigid(state.poses[pair.first][None])[0]
-        angles = epipolar_angles(one, two, second_from_first, pixels0, pixels1)
-        limits = [
-            _AGREES_PX * graph.noise[picture] / pixels_per_radian(camera)
-            for picture, camera in ((pair.first, one), (pair.second, two))
-        ]
-        shares[place] = float((angles <= limits).all(axis=1).mean())
+        limits = (_AGREES_PX * graph.noise[pair.first], _AGREES_PX * graph.noise[pair.second])
+        shares[place] = float(state.agreeing_matches(graph, pair, limits).mean())
     return shares
 
 

@@ -12,9 +12,7 @@ from scipy.sparse import csr_array
 
 from cv3d.compute import Compute
 from cv3d.features.matching.guided import PosedPair, guided_matches
-from cv3d.geometry.cameras.rig import inverse_rigid
-from cv3d.geometry.epipolar import epipolar_angles
-from cv3d.geometry.pixel_rays import PixelRays, pixel_rays, pixels_per_radian
+from cv3d.geometry.pixel_rays import PixelRays, pixel_rays
 from cv3d.mapping.graph import MatchGraph, PicturePair, build_tracks
 from cv3d.mapping.state import MapState
 from cv3d.progress import SILENT, Progress
@@ -106,7 +104,7 @@ def _matched(
 ) -> PicturePair | None:
     """A pair with the matches found under the geometry, and those of before that agree with it."""
     graph = state.graph
-    second_from_first = state.poses[second] @ inverse_rigid(state.poses[first][None])[0]
+    second_from_first = state.relative_pose(first, second)
     geometry = PosedPair(state.camera(first), state.camera(second), second_from_first, rays(first), rays(second))
     limit = options.max_error * max(graph.noise[first], graph.noise[second])
     found = guided_matches(
@@ -119,22 +117,12 @@ def _matched(
         compute=compute,
     ).astype(np.intp)
     if pair is not None:
-        old = pair.matches[_agreeing(graph, pair, geometry, limit)]
+        old = pair.matches[state.agreeing_matches(graph, pair, (limit, limit))]
         free = ~(np.isin(old[:, 0], found[:, 0]) | np.isin(old[:, 1], found[:, 1]))
         found = np.concatenate([found, old[free]])
     if len(found) < _FEWEST:
         return None
     return PicturePair(first, second, found[np.argsort(found[:, 0])], None if pair is None else pair.geometry)
-
-
-def _agreeing(graph: MatchGraph, pair: PicturePair, geometry: PosedPair, limit: float) -> Bools:
-    pixels0 = graph.keypoints[pair.first][pair.matches[:, 0]]
-    pixels1 = graph.keypoints[pair.second][pair.matches[:, 1]]
-    one, two = geometry.camera0, geometry.camera1
-    angles = epipolar_angles(one, two, geometry.cam1_from_cam0, pixels0, pixels1)
-    limits = np.array([limit / pixels_per_radian(one), limit / pixels_per_radian(two)])
-    agrees: Bools = np.asarray((angles <= limits).all(axis=1))
-    return agrees
 
 
 def _pairs(state: MapState, options: DeepenOptions) -> list[tuple[int, int]]:

@@ -119,10 +119,6 @@ class TrackTable:
         """Tracks."""
         return len(self.starts) - 1
 
-    def lengths(self) -> Ints:
-        """Pictures of each track, (T,)."""
-        return np.diff(self.starts)
-
 
 def build_tracks(graph: MatchGraph) -> TrackTable:
     """Join verified matches to tracks; none has two keypoints of one picture."""

@@ -180,7 +180,7 @@ class Grower:
         Schönberger and Frahm 2016, "Structure-from-motion revisited", section 4.2.
         """
         state = self.state
-        rows = np.flatnonzero((state.table.picture == picture) & state.has_point[state.table.track])
+        rows = state.mapped_rows(picture)
         width, height = state.camera(picture).width, state.camera(picture).height
         total = 0.0
         for cells in _LEVELS:
@@ -190,7 +190,7 @@ class Grower:
 
     def _place(self, picture: int) -> bool:
         state, options = self.state, self.options
-        rows = np.flatnonzero((state.table.picture == picture) & state.has_point[state.table.track])
+        rows = state.mapped_rows(picture)
         self.attempts.points[picture] = len(rows)
         found = estimate_absolute_pose(
             state.points[state.table.track[rows]],

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid
+from cv3d.geometry.epipolar import epipolar_angles
 from cv3d.geometry.pixel_rays import pixel_rays, pixels_per_radian
-from cv3d.mapping.graph import MatchGraph, TrackTable
+from cv3d.mapping.graph import MatchGraph, PicturePair, TrackTable
 from cv3d.mapping.triangulating import ray_angles, triangulate_tracks
 
 Floats = NDArray[np.float64]
@@ -102,6 +103,31 @@ class MapState:
         """Where the cameras are, (P, 3)."""
         centres: Floats = inverse_rigid(self.poses)[:, :3, 3]
         return centres
+
+    def relative_pose(self, first: int, second: int) -> Floats:
+        """second_from_first of two placed pictures, (4, 4)."""
+        relative: Floats = self.poses[second] @ inverse_rigid(self.poses[first][None])[0]
+        return relative
+
+    def mapped_rows(self, picture: int) -> Ints:
+        """Rows of a picture whose track has a point, active or not."""
+        return np.flatnonzero((self.table.picture == picture) & self.has_point[self.table.track])
+
+    def agreeing_matches(self, graph: MatchGraph, pair: PicturePair, limits: tuple[float, float]) -> Bools:
+        """Which matches of a pair of placed pictures lie near each other's epipolar curves, (k,).
+
+        Args:
+            graph: whose keypoints the matches are of.
+            pair: the pair.
+            limits: largest distance in the first picture and in the second, pixels.
+        """
+        one, two = self.camera(pair.first), self.camera(pair.second)
+        pixels0 = graph.keypoints[pair.first][pair.matches[:, 0]]
+        pixels1 = graph.keypoints[pair.second][pair.matches[:, 1]]
+        angles = epipolar_angles(one, two, self.relative_pose(pair.first, pair.second), pixels0, pixels1)
+        largest = np.array([limits[0] / pixels_per_radian(one), limits[1] / pixels_per_radian(two)])
+        agrees: Bools = np.asarray((angles <= largest).all(axis=1))
+        return agrees
 
     def usable_rows(self) -> Bools:
         """Rows of placed pictures with a ray, (N,)."""

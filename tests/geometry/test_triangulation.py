@@ -177,12 +177,12 @@ def test_angles_are_the_largest_between_two_rays() -> None:
 
 
 def test_a_point_behind_a_camera_is_told() -> None:
-    points = scene(PINHOLE, 40)
+    points = scene(PINHOLE, 200)
     turned = np.stack([np.eye(4), SIDEWAYS, pose_of((0.0, np.pi, 0.0), (0.3, 0.0, 0.0))])
     pixels = np.stack([PINHOLE.project(moved(pose, points)) for pose in turned])
     found = triangulate_multiview(pixels, [PINHOLE] * 3, turned)
     # Behind the camera pixels lie on the edge of the lens's domain, and rounding tells which of them count.
-    assert int((found.views == 3).sum()) >= 3
+    assert int((found.views == 3).sum()) > 5
     assert not found.in_front[found.views == 3].any()
     assert found.in_front[found.views == 2].all()
 
