@@ -23,7 +23,7 @@ from cv3d.fusion.layout import SIDE
 from cv3d.fusion.motions import anchor_from_cam, cam_from_anchor
 from cv3d.fusion.options import GridOptions
 from cv3d.fusion.prepared import Judging
-from cv3d.fusion.preparing_kernel import MARGIN, invert, judge
+from cv3d.fusion.preparing_kernel import MARGIN, invert, judge, weigh
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -196,6 +196,9 @@ class FusedBatch:
             color = np.zeros((0, 0), np.uint8) if one.color is None else one.color.reshape(height, -1)
             records = self._records[frame, :-1].reshape(height, 4 * width)
             painted = np.ascontiguousarray(color)
-            return int(judge(scratch.inverse, self._cameras[frame], engine.judging, painted, records))
+            kept = int(judge(scratch.inverse, self._cameras[frame], engine.judging, painted, records))
+            if one.weight is not None:
+                weigh(np.ascontiguousarray(one.weight), records)
+            return kept
         finally:
             engine.scratch.put(scratch)

@@ -166,9 +166,10 @@ class VoxelGrid:
         color: NDArray[np.uint8] | None,
         camera: Camera,
         cam_from_world: NDArray[np.float64],
+        weight: NDArray[np.float32] | None = None,
     ) -> Integrated:
         """Add one depth picture; see :class:`DepthFrame` for its parts and :meth:`integrate_batch` for errors."""
-        return self.integrate_batch([DepthFrame(depth, color, camera, cam_from_world)])[0]
+        return self.integrate_batch([DepthFrame(depth, color, camera, cam_from_world, weight)])[0]
 
     def integrate_batch(self, frames: Sequence[DepthFrame]) -> list[Integrated]:
         """Add several depth pictures in one pass over the voxels that they see; the same as one after the other.
@@ -192,13 +193,14 @@ class VoxelGrid:
         color: NDArray[np.uint8] | None,
         camera: Camera,
         cam_from_world: NDArray[np.float64],
+        weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Take away a depth picture that was added with just these values.
 
         Distances and weights are then what they were to the last bit, unless a voxel was so heavy that its sums were
         halved in between. Colours are where no more than 127 frames saw a voxel.
         """
-        self._change([DepthFrame(depth, color, camera, cam_from_world)], -1)
+        self._change([DepthFrame(depth, color, camera, cam_from_world, weight)], -1)
 
     def reintegrate(self, frame: DepthFrame, cam_from_world: NDArray[np.float64]) -> Integrated:
         """Move a frame that was added to a corrected pose, (4, 4)."""

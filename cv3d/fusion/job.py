@@ -328,4 +328,4 @@ def _in_range(frame: DepthFrame, range_m: float) -> NDArray[np.bool_]:
 def _without_pictures(one: PosedDepth) -> PosedDepth:
     """What is kept of a fused frame: not its pictures, of which there may be thousands."""
     tiny = np.broadcast_to(np.float32(0.0), one.frame.depth.shape)
-    return replace(one, frame=replace(one.frame, depth=tiny, color=None))
+    return replace(one, frame=replace(one.frame, depth=tiny, color=None, weight=None))

@@ -71,7 +71,9 @@ class Intrinsics:
     cy: float
 
 
-def prepare(depth: Tensor, color: Tensor | None, camera: Intrinsics, judging: Judging) -> Tensor:
+def prepare(
+    depth: Tensor, color: Tensor | None, camera: Intrinsics, judging: Judging, given: Tensor | None = None
+) -> Tensor:
     """Judge the pixels of a depth picture.
 
     Args:
@@ -79,6 +81,7 @@ def prepare(depth: Tensor, color: Tensor | None, camera: Intrinsics, judging: Ju
         color: (h, w, 3) uint8.
         camera: of the picture.
         judging: what by.
+        given: (h, w) how much each depth counts, 0 to 1; None: 1.
 
     Returns:
         (h, w, 4) int32 records, all 0 where a pixel does not count: the depth, 2^-20 m; the weight in steps (upper 16
@@ -114,6 +117,9 @@ def prepare(depth: Tensor, color: Tensor | None, camera: Intrinsics, judging: Ju
     keeps = is_there & ~flies & (cosine >= judging.least_cosine)
     share = judging.shared**2 / (judging.shared**2 + (judging.quadratic * depth * depth) ** 2)
     weight = (WEIGHT_STEPS * cosine * share + 0.5).floor().clamp(1, WEIGHT_STEPS)
+    if given is not None:
+        # Rounded a second time, as the twin does it in a pass of its own.
+        weight = (weight * given + 0.5).floor().clamp(1, WEIGHT_STEPS)
     steps = [
         (depth * DEPTH_STEPS + 0.5).floor(),
         weight,

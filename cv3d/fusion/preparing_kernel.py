@@ -202,3 +202,14 @@ def paint(color: NDArray[np.uint8], record: NDArray[np.int32], width: int) -> No
     for u in range(width):
         rgb = np.int32(color[3 * u]) | np.int32(color[3 * u + 1]) << _8 | np.int32(color[3 * u + 2]) << _16
         record[4 * u + 3] = rgb if record[4 * u] > 0 else np.int32(0)
+
+
+@fused
+def weigh(given: Floats, records: NDArray[np.int32]) -> None:
+    """Scale the weights in the records (h, 4 w) of the pixels that count by those that a frame brings, (h, w)."""
+    for v in range(given.shape[0]):
+        row, record = given[v], records[v]
+        for u in range(given.shape[1]):
+            word = record[4 * u + 1]
+            weight = min(max(np.floor(np.float32(word >> _16) * row[u] + _HALF), _1), _WEIGHTS)
+            record[4 * u + 1] = np.int32(weight) << _16 | (word & _LOW) if word > 0 else np.int32(0)

@@ -34,7 +34,8 @@ class TorchEngine:
         for frame in frames:
             depth = torch.from_numpy(np.nan_to_num(frame.depth, posinf=0.0, neginf=0.0)).to(self._device)
             color = None if frame.color is None else torch.from_numpy(frame.color).to(self._device)
-            judged.append(prepare(depth, color, intrinsics_of(frame), self._judging))
+            weight = None if frame.weight is None else torch.from_numpy(frame.weight).to(self._device)
+            judged.append(prepare(depth, color, intrinsics_of(frame), self._judging, weight))
         return TorchBatch(list(frames), judged, self._lengths)
 
 

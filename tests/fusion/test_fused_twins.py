@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from cv3d.compute import Compute
-from cv3d.fusion import GridOptions, VoxelGrid, engines, extracting, viewing
+from cv3d.fusion import DepthFrame, GridOptions, VoxelGrid, engines, extracting, viewing
 from cv3d.fusion.block_finding import Search
 from cv3d.fusion.block_store import BlockStore
 from cv3d.fusion.carving import carve, nearest_depths
@@ -22,9 +24,21 @@ VOXEL, TRUNCATION = 0.02, 0.08
 CPU = Compute(torch.device("cpu"), torch.float32)
 
 
-@pytest.fixture
-def batches() -> tuple:
+def weighted(frames: list[DepthFrame]) -> list[DepthFrame]:
+    """The same frames, each depth counting as it happens; a tenth not at all."""
+    rng = np.random.default_rng(5)
+    result = []
+    for frame in frames:
+        weight = np.maximum(rng.random(frame.depth.shape) * 1.1 - 0.1, 0.0).clip(0.0, 1.0).astype(np.float32)
+        result.append(replace(frame, weight=weight))
+    return result
+
+
+@pytest.fixture(params=["all alike", "weighted"])
+def batches(request: pytest.FixtureRequest) -> tuple:
     frames = noisy_wall(3)
+    if request.param == "weighted":
+        frames = [frame.undistorted() for frame in weighted(frames)]
     options = GridOptions(threads=1)
     fused = FusedEngine(VOXEL, TRUNCATION, options).prepare(frames)
     return frames, fused, TorchEngine(CPU, VOXEL, TRUNCATION, options).prepare(frames)
@@ -53,10 +67,10 @@ def test_the_same_blocks_are_found(batches: tuple) -> None:
         assert len(np.unique(ours)) == len(ours)
 
 
-@pytest.mark.parametrize("has_color", [True, False])
-def test_voxels_are_changed_alike(has_color: bool) -> None:
+@pytest.mark.parametrize(("has_color", "has_weight"), [(True, False), (False, False), (True, True)])
+def test_voxels_are_changed_alike(has_color: bool, has_weight: bool) -> None:
     grids = {}
-    frames = noisy_wall(3)
+    frames = weighted(noisy_wall(3)) if has_weight else noisy_wall(3)
     if not has_color:
         frames = [type(f)(f.depth, None, f.camera, f.cam_from_world) for f in frames]
     for name, twins in (("fused", engines.TWINS), ("plain", {})):

@@ -135,6 +135,58 @@ def test_a_frame_moves_to_its_corrected_pose() -> None:
     np.testing.assert_allclose(got.vertices, wanted.vertices, atol=1e-6)
 
 
+def test_a_weight_of_one_is_none_and_of_zero_nothing() -> None:
+    frames = noisy_wall(4)
+    ones = [replace(frame, weight=np.ones_like(frame.depth)) for frame in frames]
+    assert_same(fused(frames).extract_mesh(), fused(ones).extract_mesh())
+    cut = [replace(frame, depth=np.where(np.arange(160) < 80, frame.depth, np.float32(0.0))) for frame in frames]
+    half = np.broadcast_to((np.arange(160) < 80).astype(np.float32), frames[0].depth.shape)
+    assert_same(fused(cut).extract_mesh(), fused([replace(frame, weight=half) for frame in frames]).extract_mesh())
+
+
+def test_the_surface_lies_where_the_weights_are() -> None:
+    pose = looking_at(np.zeros(3), np.array([0.0, 0.0, 1.0]))
+    walls = [frame_of(plane_depth(pose, np.array([0.0, 0.0, 1.0]), at), pose) for at in (1.0, 1.02)]
+    for share in (0.1, 0.4, 0.8):
+        weights = [np.full(walls[0].depth.shape, w, np.float32) for w in (share, 1.0 - share)]
+        both = [replace(wall, weight=weight) for wall, weight in zip(walls, weights, strict=True)]
+        place = np.median(fused(both).extract_mesh(1).vertices[:, 2])
+        assert abs(place - (share + 1.02 * (1.0 - share))) < 0.001
+
+
+def test_taking_weighted_frames_away_gives_the_former_state() -> None:
+    rng = np.random.default_rng(3)
+    frames = [replace(f, weight=rng.random(f.depth.shape).astype(np.float32)) for f in noisy_wall(5)]
+    grid = fused(frames[:3])
+    before = grid.extract_mesh()
+    grid.integrate_batch(frames[3:])
+    for frame in frames[3:]:
+        grid.deintegrate(frame.depth, frame.color, frame.camera, frame.cam_from_world, frame.weight)
+    assert_same(before, grid.extract_mesh())
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
+def test_weights_beyond_their_range_are_refused(value: float) -> None:
+    frame = noisy_wall(1)[0]
+    weight = np.full(frame.depth.shape, 0.5, np.float32)
+    weight[3, 4] = value
+    with pytest.raises(InputError, match="between 0 and 1"):
+        replace(frame, weight=weight)
+    with pytest.raises(InputError, match="size"):
+        replace(frame, weight=weight[1:])
+
+
+def test_a_lens_takes_its_weights_along() -> None:
+    camera = Camera("brown5", 160, 120, (140.0, 141.0, 79.3, 60.1, -0.1, 0.02, 0.0, 0.0, 0.0))
+    pose = looking_at(np.zeros(3), np.array([0.0, 0.0, 1.0]))
+    weight = np.linspace(0.1, 1.0, 160 * 120, dtype=np.float32).reshape(120, 160)
+    frame = DepthFrame(1.0 + weight, None, camera, pose, weight).undistorted()
+    assert frame.weight is not None
+    assert frame.weight[60, 79] == pytest.approx(weight[60, 79], abs=0.02)
+    there = frame.depth > 0.0
+    np.testing.assert_array_equal(frame.depth[there], 1.0 + frame.weight[there])
+
+
 def test_saved_and_loaded_is_the_same_and_goes_on(tmp_path: Path) -> None:
     frames = noisy_wall(6)
     grid = fused(frames[:3])
