@@ -1,15 +1,11 @@
 """A scene in a file, bit for bit, so that what comes after the mapping can go on without mapping again.
 
-A line of text with the schema and the SHA-256 of the rest, then numpy's `.npz`: flat arrays, and `about`, in JSON, what
-they are the arrays of. Pictures are kept as references: their pixels stay where they are.
+The form is that of :mod:`cv3d.formats.array_file`. Pictures are kept as references: their pixels stay where they are.
 """
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.errors import Cv3dError, FormatError
-from cv3d.formats.atomic import atomic_write_bytes
+from cv3d.formats.array_file import read_arrays, write_arrays
 from cv3d.geometry.cameras.camera import Camera
 from cv3d.mapping.scene import (
     IntrinsicsSource,
@@ -32,7 +28,6 @@ from cv3d.mapping.scene import (
 from cv3d.media.picture import Picture
 
 SCHEMA = "cv3d.scene/1"
-_FAMILY = b"cv3d.scene/"
 _MODEL_ARRAYS = ("points", "colors", "errors", "deviations", "poses", "covariances", "known", "pixels", "shown", "rms")
 
 Arrays = dict[str, NDArray[Any]]
@@ -52,11 +47,7 @@ def save_scene(scene: Scene, path: str | Path, *, digest: str) -> None:
     arrays: Arrays = {"pairs": scene.graph.pairs, "inliers": scene.graph.inliers, "used": scene.graph.used}
     for number, model in enumerate(scene.models):
         arrays |= {f"{number}_{name}": array for name, array in _model_arrays(model).items()}
-    about = json.dumps(_about(scene) | {"digest": digest}, sort_keys=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, about=np.frombuffer(about.encode("ascii"), np.uint8), **arrays)
-    content = buffer.getvalue()
-    atomic_write_bytes(path, f"{SCHEMA} {sha256(content).hexdigest()}\n".encode("ascii") + content)
+    write_arrays(path, SCHEMA, _about(scene) | {"digest": digest}, arrays)
 
 
 def load_scene(path: str | Path, *, digest: str) -> Scene | None:
@@ -72,25 +63,12 @@ def load_scene(path: str | Path, *, digest: str) -> Scene | None:
     Raises:
         FormatError: the file cannot be read, is none of these, or is damaged.
     """
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
+    kept = read_arrays(path, SCHEMA)
+    if kept is None:
         return None
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
-    head, _, content = data.partition(b"\n")
-    if not head.startswith(_FAMILY):
-        raise FormatError(f"{path}: is no scene that cv3d keeps; remove it")
-    schema, _, checksum = head.partition(b" ")
-    if schema != SCHEMA.encode("ascii"):
-        return None
-    if checksum != sha256(content).hexdigest().encode("ascii"):
-        raise FormatError(f"{path}: is damaged: its content does not have the checksum that it was written with")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            about = json.loads(arrays["about"].tobytes())
-            return _scene(about, arrays) if about["digest"] == digest else None
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, Cv3dError) as error:
+        return _scene(kept.about, kept.arrays) if kept.about["digest"] == digest else None
+    except (ValueError, KeyError, TypeError, IndexError, Cv3dError) as error:
         raise FormatError(f"{path}: is no scene that this version can read: {error}; remove it") from error
 
 

@@ -141,7 +141,7 @@ def test_every_damage_is_told(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "scene.bin"
     np.savez(path.with_suffix(".npz"), a=np.zeros(3))
-    with pytest.raises(FormatError, match="no scene"):
+    with pytest.raises(FormatError, match="not what cv3d keeps"):
         load_scene(path.with_suffix(".npz"), digest="")
     with pytest.raises(FormatError, match="cannot be read"):
         load_scene(tmp_path, digest="")
