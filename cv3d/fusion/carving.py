@@ -28,6 +28,8 @@ TILE = 8
 LEVELS = 5
 _STEP = 4096
 """Blocks that a thread takes at a time."""
+_TRUSTED = 0.5
+"""Weight of a depth, where frames bring weights, from which on it counts as looking through what lies before it."""
 _HALF_DIAGONAL = SIDE * np.sqrt(3.0) / 2.0
 _CENTRE = (SIDE - 1) / 2.0
 
@@ -55,7 +57,7 @@ def look_through(
         workers: threads.
     """
     voxel, truncation = lengths
-    levels = workers.map(lambda frame: nearest_depths(frame.depth), frames)
+    levels = workers.map(lambda frame: nearest_depths(_trusted(frame)), frames)
     cameras = [np.array(frame.camera.params[:4], np.float32) for frame in frames]
     motions = [
         cam_from_anchor(frame.cam_from_world, anchor, voxel) for frame, anchor in zip(frames, anchors, strict=True)
@@ -71,6 +73,14 @@ def look_through(
             carve(blocks[here], anchors[k], cameras[k], motions[k], levels[k], size, *room, spread, sign, free[here])
 
     workers.over(max(known), _STEP, some)
+
+
+def _trusted(frame: DepthFrame) -> Floats:
+    """The depth that is good enough to look through what lies before it."""
+    if frame.weight is None:
+        return frame.depth
+    trusted: Floats = np.where(frame.weight >= _TRUSTED, frame.depth, np.float32(0.0))
+    return trusted
 
 
 def nearest_depths(depth: Floats) -> Levels:
