@@ -65,6 +65,7 @@ COMMANDS: dict[str, Verb | Group] = {
             "surface": Verb("cv3d.cli.evaluate_surface:surface", "Compare a mesh with the true surface."),
         },
     ),
+    "batch": Verb("cv3d.cli.batch:batch", "Run a command on many inputs, here or on a Ray cluster."),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has and lacks, and how to get it."),
 }
 
