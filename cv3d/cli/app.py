@@ -16,7 +16,7 @@ from typer.main import get_command
 from cv3d.cli.failures import one_line, report_failure
 from cv3d.cli.version import VersionOption
 from cv3d.errors import EXIT_OK, EXIT_USAGE
-from cv3d.reporting.progress import ProgressStyle, make_reporter
+from cv3d.reporting.progress import asked_for, make_reporter
 
 if TYPE_CHECKING:
     from typer._click import Context as ParserContext
@@ -65,6 +65,7 @@ COMMANDS: dict[str, Verb | Group] = {
             "surface": Verb("cv3d.cli.evaluate_surface:surface", "Compare a mesh with the true surface."),
         },
     ),
+    "schema": Verb("cv3d.cli.schema:schema", "Print the JSON Schema of a result."),
     "batch": Verb("cv3d.cli.batch:batch", "Run a command on many inputs, here or on a Ray cluster."),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has and lacks, and how to get it."),
 }
@@ -155,7 +156,7 @@ def _root(version: VersionOption = False) -> None:
 
 def run_command_line(argv: Sequence[str]) -> int:
     """Parse and run `argv`; returns the exit code, whatever happens."""
-    reporter = make_reporter(ProgressStyle.NONE, sys.stderr, os.environ)
+    reporter = make_reporter(asked_for(argv, os.environ), sys.stderr, os.environ)
     try:
         code = get_command(app).main(args=list(argv), prog_name="cv3d", standalone_mode=False)
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cv3d.cli.common import Run
+from cv3d.cli.common import Run, folder_of, write_beside
 
 if TYPE_CHECKING:
     from cv3d.calibration.sheets.sheet import BoardSheet
@@ -104,6 +104,8 @@ def board(
     for warning in sheet.warnings:
         run.progress.warn(warning)
     result = sheet.as_dict() | {"files": [str(target) for target in targets]}
+    if (folder := folder_of(output, targets)) is not None:
+        write_beside(run, result, folder)
     run.emit(result, lambda: describe(sheet, targets))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cv3d.cli.common import OutputOption, RequireOption, Run
+from cv3d.cli.common import OutputOption, RequireOption, Run, read_names
 from cv3d.errors import QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def calibrate(
 
     Example: cv3d calibrate --self walk.mp4 -o phone
     """
-    given = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
+    given = read_names(inputs)
     if from_scene:
         others: dict[str, object] = {
             "--rig": rig or None,

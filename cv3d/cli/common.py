@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,10 @@ from cv3d.reporting.progress import ProgressStyle, Reporter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+RESULT_FILE = "result.json"
+"""What a command writes beside its files: the object that `--json` prints."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,64 @@ RequireOption = Annotated[
     ),
 ]
 """Quality gates; see :mod:`cv3d.evaluation.requirements`."""
+
+
+def read_names(inputs: Sequence[str]) -> list[str]:
+    """The inputs of a command, with the lines of standard input in the place of "-".
+
+    Raises:
+        UsageError: standard input names nothing, or is to be read twice.
+    """
+    if inputs.count("-") > 1:
+        raise UsageError("- stands for standard input, which can be read once only")
+    names: list[str] = []
+    for given in inputs:
+        if given != "-":
+            names.append(given)
+            continue
+        listed = [line.strip() for line in sys.stdin if line.strip()]
+        if not listed:
+            raise UsageError("-: standard input names no input; pipe in one name a line")
+        names += listed
+    return names
+
+
+def folder_of(output: str | Path | None, files: Sequence[Path]) -> Path | None:
+    """The folder OUT; None where OUT was not given, or is the file itself that was written.
+
+    Args:
+        output: as given.
+        files: written for it.
+    """
+    if output is None or not files or Path(output) in files:
+        return None
+    return Path(output) if Path(output).is_dir() else None
+
+
+def write_beside(run: Run, result: Mapping[str, object], folder: Path) -> None:
+    """Write `result.json` into a folder that may hold more than this command's files.
+
+    Another command's result is left as it is, with a warning.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    import json
+
+    from cv3d.formats.atomic import atomic_write_text
+
+    path = folder / RESULT_FILE
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        schema = earlier.get("schema")
+    except FileNotFoundError:
+        schema = result["schema"]
+    except (OSError, ValueError, AttributeError):
+        schema = None
+    if schema != result["schema"]:
+        run.progress.warn(f"{path}: belongs to {schema or 'something else'} and is left as it is")
+        return
+    atomic_write_text(path, to_json(result, indent=2) + "\n")
 
 
 def check_consistent(options: CommonOptions) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cv3d.cli.common import Run
+from cv3d.cli.common import Run, folder_of, write_beside
+from cv3d.reporting.progress import ProgressStyle
 
 if TYPE_CHECKING:
     from cv3d.formats.converting import Conversion
@@ -110,6 +111,8 @@ def convert(
         run.progress.warn(loss)
     result = conversion.as_dict()
     if output is not None:
+        if (folder := folder_of(output, conversion.files)) is not None:
+            write_beside(run, result, folder)
         run.emit(result, lambda: summary(conversion))
         return
     text = _text(conversion)
@@ -119,7 +122,7 @@ def convert(
     run.progress.result(result)
     sys.stdout.write(text)
     sys.stdout.flush()
-    if not run.options.quiet:
+    if not run.options.quiet and run.options.progress is not ProgressStyle.JSON:
         print(summary(conversion), file=sys.stderr)
 
 

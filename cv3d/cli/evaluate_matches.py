@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cv3d.cli.common import RequireOption, Run
+from cv3d.cli.common import RequireOption, Run, read_names
 from cv3d.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def matches(
         list[str] | None,
         typer.Argument(
             metavar="[FOLDER]...",
-            help="Folders with ground truth: HPatches or Oxford homographies, .camera files, transforms.json.",
+            help="Folders with ground truth: HPatches or Oxford homographies, .camera files, transforms.json; - reads "
+            "a list from stdin.",
             show_default=False,
         ),
     ] = None,
@@ -119,7 +120,8 @@ def matches(
 
     requirements = [parse_requirement(text) for text in require or []]
     check_names(requirements, MEASURES)
-    if pairs is None and not folders:
+    names = read_names(folders or [])
+    if pairs is None and not names:
         raise UsageError("nothing to evaluate on: name a folder with ground truth, or a list with --pairs")
     if images is not None and pairs is None:
         raise UsageError("--images goes with --pairs")
@@ -127,7 +129,7 @@ def matches(
     options = MatchEvaluationOptions(max_error, correct, run.options.seed)
     preparation = DirectMatcherOptions(resize or None, trims_border=not keep_border)
     found: list[TruePair] = [] if pairs is None else list(pairs_of_list(pairs, images))
-    for folder in folders or []:
+    for folder in names:
         found += pairs_of_folder(folder, run.progress)
     direct = DirectMatcher(
         create_extractor(extractor, run.compute, ExtractorOptions(max_keypoints, detection_threshold)),
@@ -137,7 +139,7 @@ def matches(
     )
     evaluation = evaluate_matches(found, direct, options, run.progress)
     settings: dict[str, object] = {
-        "inputs": [str(one) for one in ([pairs] if pairs else []) + (folders or [])],
+        "inputs": [str(one) for one in ([pairs] if pairs else []) + names],
         "extractor": extractor,
         "matcher": chosen,
         "max_keypoints": max_keypoints,

@@ -34,19 +34,21 @@ def report_failure(error: BaseException, reporter: Reporter, *, verbose: bool = 
         return EXIT_INTERRUPTED
     reporter.close()
     if isinstance(error, Cv3dError):
-        if verbose:
-            traceback.print_exception(error)
-        reporter.error(one_line(str(error)), error.exit_code)
+        reporter.error(one_line(str(error)), error.exit_code, _traceback(error) if verbose else "")
         return error.exit_code
-    traceback.print_exception(error)
     summary = one_line(f"{type(error).__name__}: {error}")
-    reporter.error(f"{summary}; this is a bug in cv3d: please report it with the lines above", EXIT_BUG)
+    message = f"{summary}; this is a bug in cv3d: please report it with its traceback"
+    reporter.error(message, EXIT_BUG, _traceback(error))
     return EXIT_BUG
 
 
 def one_line(message: str) -> str:
     """`message` with its line breaks and runs of blanks folded into single blanks."""
     return " ".join(message.split())
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def _discard_output() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cv3d.cli.common import OutputOption, RequireOption, Run
+from cv3d.cli.common import OutputOption, RequireOption, Run, read_names
 from cv3d.errors import InputError, QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def match(
     if listing:
         _list(run)
         return
-    names = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs or []
+    names = read_names(inputs or [])
     if not names:
         raise UsageError("name two pictures, or folders, globs and videos; 'cv3d match --list' shows the methods")
     requirements = [parse_requirement(text) for text in require or []]

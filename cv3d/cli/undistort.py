@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cv3d.cli.common import OutputOption, Run
+from cv3d.cli.common import OutputOption, Run, read_names
 from cv3d.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def undistort(
     from cv3d.media.undistorting import undistort as undistort_inputs
     from cv3d.reporting.undistort_files import look_at_output, run_digest, write_files
 
-    names = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
+    names = read_names(inputs)
     view_size = _size(size)
     if pair and (len(names) != 2 or to != "pinhole"):
         raise UsageError("--pair takes two inputs, LEFT and RIGHT, and makes pinhole views")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cv3d.cli.common import Run
+from cv3d.cli.common import Run, read_names
 from cv3d.errors import OutputError, UsageError
 from cv3d.formats.up_axis import Up
 
@@ -15,10 +16,11 @@ from cv3d.formats.up_axis import Up
 def view(
     run: Run,
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Meshes, clouds, trajectories, cameras, COLMAP models, posed pictures, result folders.",
+            help="Meshes, clouds, trajectories, cameras, COLMAP models, posed pictures, result folders; - reads a list "
+            "from stdin.",
             show_default=False,
         ),
     ],
@@ -46,6 +48,8 @@ def view(
 
     Example: cv3d view room/mesh.ply room/trajectory.tum
     """
+    import os
+    import sys
     import tempfile
     import webbrowser
 
@@ -55,8 +59,9 @@ def view(
         raise UsageError(f"-o {output}: the name ends with {'.rrd' if rerun else '.html'}")
     if output is not None and output.exists() and not run.options.overwrite:
         raise OutputError(f"{output}: is there already; --overwrite replaces it")
-    scene = gather(files, up)
-    title = ", ".join(path.name or str(path) for path in files)
+    paths = [Path(name) for name in read_names(files)]
+    scene = gather(paths, up)
+    title = ", ".join(path.name or str(path) for path in paths)
     plain: dict[str, object] = {"schema": "cv3d.view/1", "items": [item.name for item in scene.items]}
     if rerun:
         from cv3d.reporting.scenes.rerun_scene import show_in_rerun
@@ -74,10 +79,22 @@ def view(
     atomic_write_text(place, content)
     for note in notes:
         run.progress.warn(note)
-    opened = not no_open and webbrowser.open(place.resolve().as_uri())
+    opened = not no_open and has_screen(sys.platform, os.environ) and webbrowser.open(place.resolve().as_uri())
     if not opened and not no_open:
         run.progress.warn("no browser opens here; open the page yourself")
     run.emit(
         plain | {"file": str(place), "notes": [*scene.notes, *notes]},
         lambda: f"{'opened' if opened else 'written to'} {place}",
     )
+
+
+def has_screen(platform: str, environ: Mapping[str, str]) -> bool:
+    """Whether a browser would open a window; one that runs in the terminal would take it over.
+
+    Args:
+        platform: as `sys.platform` has it.
+        environ: of this process.
+    """
+    if platform in ("darwin", "win32"):
+        return True
+    return any(environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

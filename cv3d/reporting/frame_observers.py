@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
@@ -12,9 +10,6 @@ from numpy.typing import NDArray
 
 from cv3d.odometry.results import FrameResult
 from cv3d.reporting.progress import Reporter
-
-_OVER = 30
-"""Frames that the rate is taken over."""
 
 
 class FrameObserver(Protocol):
@@ -28,21 +23,14 @@ OnFrame: TypeAlias = Callable[[FrameResult, NDArray[np.uint8]], None]
 
 
 class FrameStatus:
-    """Frames per second and the state, beside the progress."""
+    """The state, beside the progress, which tells the rate."""
 
-    def __init__(self, progress: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, progress: Reporter) -> None:
         self._progress = progress
-        self._clock = clock
-        self._times: deque[float] = deque(maxlen=_OVER + 1)
 
     def __call__(self, frame: FrameResult, gray: NDArray[np.uint8]) -> None:
         """Note how it goes."""
-        self._times.append(self._clock())
-        words = frame.state.value
-        spent = self._times[-1] - self._times[0]
-        if len(self._times) > 1 and spent > 0.0:
-            words = f"{(len(self._times) - 1) / spent:.3g} frames/s, {words}"
-        self._progress.note(words)
+        self._progress.note(frame.state.value)
 
 
 def together(observers: Sequence[FrameObserver]) -> OnFrame:

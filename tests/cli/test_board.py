@@ -16,6 +16,7 @@ import pytest
 from cv3d.calibration.sheets.sheet import board
 
 Cv3d = Callable[..., SimpleNamespace]
+_NAME = "charuco_7x5_5X5_50_30mm_a4"
 
 
 def test_without_arguments_a_charuco_board_lands_in_this_folder(
@@ -38,8 +39,8 @@ def test_without_arguments_a_charuco_board_lands_in_this_folder(
         (["-o", "b.SVG"], ["b.SVG"]),
         (["-o", "b.svg", "--format", "both"], ["b.pdf", "b.svg"]),
         (["-o", "new/deep/b.pdf"], ["new/deep/b.pdf"]),
-        (["-o", "out"], ["out/charuco_7x5_5X5_50_30mm_a4.pdf", "out/charuco_7x5_5X5_50_30mm_a4.svg"]),
-        (["-o", "out", "--format", "svg"], ["out/charuco_7x5_5X5_50_30mm_a4.svg"]),
+        (["-o", "out"], [f"out/{_NAME}.pdf", f"out/{_NAME}.svg"]),
+        (["-o", "out", "--format", "svg"], [f"out/{_NAME}.svg"]),
     ],
 )
 def test_files_are_written_where_they_are_asked_for(
@@ -49,8 +50,11 @@ def test_files_are_written_where_they_are_asked_for(
     done = cv3d_main("board", "charuco:7x5", "--square", "30mm", "--json", *options)
     assert done.code == 0, done.err
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert written == set(names)
     result = json.loads(done.out)
+    if options[1] == "out":
+        assert json.loads((tmp_path / "out" / "result.json").read_text()) == result
+        written.remove("out/result.json")
+    assert written == set(names)
     assert result["schema"] == "cv3d.board/1"
     assert result["files"] == names
     for name in names:
@@ -183,3 +187,13 @@ def test_help_fits_eighty_columns_and_ends_with_an_example(cv3d_main: Cv3d, monk
     assert done.code == 0
     assert max(map(len, done.out.splitlines())) <= 80
     assert "Example: cv3d board charuco" in done.out
+
+
+def test_the_result_of_another_command_is_left_as_it_is(cv3d_main: Cv3d, tmp_path: Path) -> None:
+    foreign = tmp_path / "result.json"
+    for text in ('{"schema": "cv3d.calibration/1"}', "[]", "no json"):
+        foreign.write_text(text)
+        done = cv3d_main("board", "charuco:7x5", "-o", str(tmp_path), "--overwrite")
+        assert done.code == 0
+        assert "is left as it is" in done.err
+        assert foreign.read_text() == text

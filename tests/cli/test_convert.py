@@ -99,11 +99,19 @@ def test_a_rig_into_one_file_or_one_each(cv3d_main: Main, rig_file: Path, tmp_pa
     fails(cv3d_main("convert", str(rig_file), "--to", "ros"), 2, "each of the 2 cameras", "-o")
     folder = tmp_path / "ros"
     outcome = cv3d_main("convert", str(rig_file), "--to", "ros", "-o", str(folder))
-    assert sorted(path.name for path in folder.iterdir()) == ["left_camera_info.yaml", "right_camera_info.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "left_camera_info.yaml",
+        "result.json",
+        "right_camera_info.yaml",
+    ]
     assert "does not say how the cameras stand to each other" in outcome.err
     fails(cv3d_main("convert", str(rig_file), "--to", "ros", "-o", str(rig_file)), 1, "name a folder")
     assert cv3d_main("convert", str(rig_file), "--to", "colmap", "-o", f"{tmp_path}/sparse/").code == 0
-    assert sorted(path.name for path in (tmp_path / "sparse").iterdir()) == ["cameras.txt", "rigs.txt"]
+    assert sorted(path.name for path in (tmp_path / "sparse").iterdir()) == [
+        "cameras.txt",
+        "result.json",
+        "rigs.txt",
+    ]
     back = read_cameras(tmp_path / "sparse")
     assert cv3d_main("convert", str(rig_file), "--to", "colmap-bin", "-o", str(tmp_path / "binary")).code == 0
     assert read_cameras(tmp_path / "binary").baseline(0, 1) == pytest.approx(0.12)

@@ -110,7 +110,7 @@ def test_a_folder_with_poses(cv3d_main: Main, room: Path, tmp_path: Path) -> Non
     )
     assert outcome.code == 0, outcome.err
     result = json.loads(outcome.out)
-    assert result["schema"] == "cv3d.evaluate.matches/1"
+    assert result["schema"] == "cv3d.evaluate_matches/1"
     assert (result["kind"], result["pairs"], result["failures"]) == ("pose", 3, [])
     assert set(result["auc"]) == {"5", "10", "20"}
     assert 60.0 < result["auc"]["10"] <= 100.0

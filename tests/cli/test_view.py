@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import webbrowser
@@ -29,6 +30,7 @@ def test_the_page_is_written_and_opened(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    monkeypatch.setenv("DISPLAY", ":0")
     page = tmp_path / "page.html"
     done = cv3d_main("view", mesh, "-o", str(page), "--no-open", "--json")
     assert done.code == 0, done.err
@@ -56,3 +58,26 @@ def test_failures(cv3d_main: Cv3d, mesh: str, tmp_path: Path, monkeypatch: pytes
     done = cv3d_main("view", mesh, "--rerun", "-o", str(tmp_path / "a.rrd"))
     assert done.code == 1
     assert "pip install 'cv3d[rerun]'" in done.err
+
+
+def test_without_a_screen_no_browser_takes_over_the_terminal(
+    cv3d_main: Cv3d, mesh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    done = cv3d_main("view", mesh, "-o", str(tmp_path / "page.html"))
+    assert done.code == 0
+    assert "open the page yourself" in done.err
+
+
+def test_files_are_taken_from_standard_input(
+    cv3d_main: Cv3d, mesh: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{mesh}\n\n"))
+    done = cv3d_main("view", "-", "--no-open", "-o", str(tmp_path / "page.html"), "--json")
+    assert json.loads(done.out)["items"] == ["mesh.ply"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert cv3d_main("view", "-", "--no-open").code == 2
+    assert cv3d_main("view", "-", "-", "--no-open").code == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,17 @@ from collections.abc import Callable
 import pytest
 
 from cv3d.progress import Progress
-from cv3d.reporting.progress import Bar, Detail, JsonEvents, Lines, ProgressStyle, Reporter, make_reporter
+from cv3d.reporting.pace import Pace, time_words
+from cv3d.reporting.progress import (
+    Bar,
+    Detail,
+    JsonEvents,
+    Lines,
+    ProgressStyle,
+    Reporter,
+    asked_for,
+    make_reporter,
+)
 
 
 class Terminal(io.StringIO):
@@ -67,9 +78,8 @@ def test_plain_lines_come_every_ten_percent(total: int) -> None:
 def test_without_a_total_plain_lines_come_at_doublings() -> None:
     stream = io.StringIO()
     run_job(Lines(stream, Detail(steps=True), Clock(60.0)), 1000, None)
-    assert [line for line in stream.getvalue().splitlines() if line[-1].isdigit()] == [
-        f"detect: {2**power}" for power in range(10)
-    ]
+    steps = [line.partition(",")[0] for line in stream.getvalue().splitlines()[1:-1]]
+    assert steps == [f"detect: {2**power}" for power in range(10)]
 
 
 def test_more_steps_than_announced_and_stages_never_started_do_no_harm() -> None:
@@ -208,12 +218,105 @@ def test_a_remark_stands_beside_the_progress() -> None:
     ]
     for reporter in reporters:
         reporter.start("track", 2)
-        reporter.note("31 frames/s, ok")
+        reporter.note("lost")
         reporter.advance("track")
         reporter.note("")
         reporter.advance("track")
         reporter.finish("track")
         reporter.close()
-    assert plain.getvalue().splitlines()[1:3] == ["track: 1/2 (50%), 31 frames/s, ok", "track: 2/2 (100%)"]
+    assert plain.getvalue().splitlines()[1:3] == [
+        "track: 1/2 (50%), 0.0167/s, 1 min 00 s left, lost",
+        "track: 2/2 (100%), 0.0167/s",
+    ]
     steps = [json.loads(line) for line in events.getvalue().splitlines() if '"progress"' in line]
-    assert [step.get("note") for step in steps] == ["31 frames/s, ok", None]
+    assert [step.get("note") for step in steps] == ["lost", None]
+
+
+def test_plain_lines_tell_rate_and_time_left() -> None:
+    stream = io.StringIO()
+    run_job(Lines(stream, Detail(steps=True), Clock(3.0)), 100, 100)
+    lines = stream.getvalue().splitlines()
+    assert lines[1] == "detect: 10/100 (10%), 0.333/s, 4 min 30 s left"
+    assert lines[9] == "detect: 90/100 (90%), 0.333/s, 30 s left"
+    assert lines[10] == "detect: 100/100 (100%), 0.333/s"
+
+
+def test_events_tell_rate_and_time_left_where_they_are_known() -> None:
+    stream = io.StringIO()
+    clock = Clock(0.5)
+    events = JsonEvents(stream, clock)
+    run_job(events, 10, 10)
+    run_job(events, 10, None)
+    steps = [json.loads(line) for line in stream.getvalue().splitlines() if '"progress"' in line]
+    assert [step["seconds"] for step in steps[:10]] == [0.5 * (k + 1) for k in range(10)]
+    assert {step["rate"] for step in steps} == {2.0}
+    assert [step["left_s"] for step in steps[:10]] == [0.5 * (9 - k) for k in range(10)]
+    assert {step["left_s"] for step in steps[10:]} == {None}
+    # Doublings, and once a second between them.
+    assert [step["done"] for step in steps[10:]] == [1, 2, 4, 6, 8, 10]
+
+
+def test_the_pace_is_that_of_late() -> None:
+    pace = Pace(0.0)
+    assert (pace.rate, pace.left_s(10)) == (None, None)
+    for k in range(1000):
+        pace.update(0.1 * (k + 1), k + 1)
+    assert pace.rate == pytest.approx(10.0)
+    for k in range(100):
+        pace.update(100.0 + 2.0 * (k + 1), 1001 + k)
+    assert pace.rate == pytest.approx(0.5)
+    assert pace.left_s(1110) == pytest.approx(20.0)
+    pace.update(400.0, 1101)  # one step that takes longer than the pace looks back
+    assert pace.rate == pytest.approx(1.0 / 100.0, rel=0.1)
+    assert pace.left_s(1000) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (59.4, "59 s"), (60.0, "1 min 00 s"), (3599.4, "59 min 59 s"), (7500, "2 h 05 min")],
+)
+def test_time_spans(seconds: float, words: str) -> None:
+    assert time_words(seconds) == words
+
+
+def test_numbers_are_never_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    bar = Bar(stream, Detail())
+    bar.start("look for the board in every picture of the left camera", 12000)
+    bar.note("a remark that is longer than what is left of a line")
+    give_up = time.monotonic() + 20
+    while "/s " not in stream.getvalue() and time.monotonic() < give_up:
+        bar.advance("look for the board in every picture of the left camera", 10)
+        time.sleep(0.02)
+    time.sleep(0.2)
+    bar.close()
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    drawn = [line for line in re.split(r"[\r\n]+", plain) if "/s " in line]
+    assert all(len(line) <= 80 for line in drawn)
+    assert re.search(r"\d+/12000 +[\d.e+]+/s \d\d:\d\d ", drawn[-1])
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "style"),
+    [
+        (["toy"], {}, "none"),
+        (["toy", "--progress", "json", "--nonsense"], {}, "json"),
+        (["toy", "--progress=json"], {}, "json"),
+        (["toy", "--progress", "bar"], {"CV3D_PROGRESS": "json"}, "none"),
+        (["toy", "--progress"], {"CV3D_PROGRESS": "json"}, "json"),
+    ],
+)
+def test_wrong_usage_is_said_in_the_style_asked_for(argv: list[str], environ: dict[str, str], style: str) -> None:
+    assert asked_for(argv, environ) == style
+
+
+@pytest.mark.parametrize("style", ["plain", "bar", "json"])
+def test_a_traceback_stays_within_the_style(style: str) -> None:
+    stream = Terminal()
+    make_reporter(ProgressStyle(style), stream, {}).error("no", 70, "Traceback\n  here\n")
+    if style == "json":
+        (event,) = map(json.loads, stream.getvalue().splitlines())
+        assert event == {"v": 1, "event": "error", "message": "no", "exit_code": 70, "traceback": "Traceback\n  here\n"}
+    else:
+        assert stream.getvalue() == "Traceback\n  here\nerror: no\n"

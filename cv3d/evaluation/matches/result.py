@@ -11,7 +11,7 @@ import numpy as np
 
 from cv3d.evaluation.matches.recall_curve import area_under_recall
 
-SCHEMA = "cv3d.evaluate.matches/1"
+SCHEMA = "cv3d.evaluate_matches/1"
 POSE_THRESHOLDS = (5, 10, 20)
 """Degrees."""
 HOMOGRAPHY_THRESHOLDS = (1, 3, 5)

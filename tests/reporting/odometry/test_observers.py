@@ -24,17 +24,16 @@ class Notes:
         self.notes.append(text)
 
 
-def test_the_remark_has_the_rate_and_the_state(make_odometry: Maker) -> None:
+def test_the_remark_is_the_state(make_odometry: Maker) -> None:
     notes: Any = Notes()
-    clock = iter(np.arange(0.0, 100.0, 0.04))
-    status = FrameStatus(notes, lambda: float(next(clock)))
+    status = FrameStatus(notes)
     seen: list[int] = []
     on_frame = together([status, lambda frame, gray: seen.append(frame.index)])
     for frame in make_odometry(frames=60).frames:
         on_frame(frame, np.zeros((4, 4), np.uint8))
     assert notes.notes[0] == "initializing"
-    assert notes.notes[10] == "25 frames/s, ok"
-    assert notes.notes[31] == "25 frames/s, blur"
+    assert notes.notes[10] == "ok"
+    assert notes.notes[31] == "blur"
     assert seen == list(range(60))
 
 
