@@ -17,9 +17,9 @@ class StereoOptions:
 
     max_disparity: int | None = None
     """Largest disparity looked for, pixels; None: found from the pair at reduced size."""
-    small_step: int = 20
+    small_step: int = 28
     """Penalty where the disparity changes by one pixel along a path, in units of the matching cost."""
-    large_step: int = 140
+    large_step: int = 120
     """Penalty where it changes by more, on an even surface; less where the brightness changes as well."""
     is_subpixel: bool = True
     """Whether the disparity is found between whole pixels."""
@@ -29,7 +29,7 @@ class StereoOptions:
     """Connected patches of fewer pixels than this are taken out; 0: none."""
     speckle_step_px: float = 1.0
     """Neighbours belong to one patch where their disparities differ by no more, pixels."""
-    min_confidence: float = 0.0
+    min_confidence: float = 0.5
     """Disparities of less confidence are taken out, 0 to 1."""
     is_filled: bool = False
     """Whether holes are filled: occluded ones from the farther side, others smoothly, along what looks alike."""

@@ -49,6 +49,8 @@ class RowCheck:
     """Median absolute deviation from the median, pixels."""
     columns_px: tuple[float, float]
     """5th and 95th percentile of the disparities, pixels."""
+    behind: float = 0.0
+    """Share of the matches that lie further right in the right picture, which no point before parallel cameras does."""
 
 
 @dataclass(frozen=True, eq=False)
