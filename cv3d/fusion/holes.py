@@ -69,26 +69,28 @@ def border_loops(triangles: NDArray[np.int32]) -> list[NDArray[np.int64]]:
     """
     sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).astype(np.int64)
     size = int(triangles.max()) + 1 if len(triangles) else 1
-    there, back = sides[:, 0] * size + sides[:, 1], sides[:, 1] * size + sides[:, 0]
-    open_sides = sides[~np.isin(there, back)]
+    # By their end first: an open side is one that no other goes back along. Sorted, they are found in one pass.
+    there, back = np.sort(sides[:, 1] * size + sides[:, 0]), np.sort(sides[:, 0] * size + sides[:, 1])
+    place = np.minimum(np.searchsorted(back, there), max(len(back) - 1, 0))
+    ends, starts = np.divmod(there[back[place] != there], size)
     following: dict[int, list[int]] = defaultdict(list)
-    for a, b in open_sides[np.lexsort((open_sides[:, 0], open_sides[:, 1]))].tolist():
+    for a, b in zip(starts.tolist(), ends.tolist(), strict=True):
         following[b].append(a)
     loops: list[NDArray[np.int64]] = []
     for start in list(following):
         while following[start]:
-            way, place = [start], {start: 0}
+            way, at_step = [start], {start: 0}
             at = start
             while following[at]:
                 at = following[at].pop()
-                if at in place:
-                    first = place[at]
+                if at in at_step:
+                    first = at_step[at]
                     if len(way) - first >= 3:
                         loops.append(np.array(way[first:], np.int64))
                     for gone in way[first + 1 :]:
-                        del place[gone]
+                        del at_step[gone]
                     way = way[: first + 1]
                 else:
-                    place[at] = len(way)
+                    at_step[at] = len(way)
                     way.append(at)
     return loops

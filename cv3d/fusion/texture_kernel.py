@@ -17,6 +17,86 @@ _0, _1, _HALF, _MOST = np.float32(0.0), np.float32(1.0), np.float32(0.5), np.flo
 MARGIN = 5
 """Pixels of a cell that belong to no triangle: two triangles share it, each with a pixel around for interpolation."""
 
+_SEVERAL = 4
+"""Views that colour a place at most: more blur it."""
+
+
+@fused
+def score_vertices(
+    vertices: Floats, normals: Floats, motion: Floats, affine: Floats, shown: Floats, limits: Floats, scores: Floats
+) -> None:
+    """How well a view sees each vertex; 0 for those that it does not see.
+
+    Args:
+        vertices: (n, 3).
+        normals: (n, 3), or (0, 3) where there are none.
+        motion: (3, 4) cam_from_world.
+        affine: fx, fy, cx, cy.
+        shown: (h, w) depth of the surface in the view; 0 where there is none.
+        limits: how far behind it a vertex may lie, metres; the least cosine of the incidence; and the pixels over which
+            the picture's border fades.
+        scores: (n,), filled.
+    """
+    height, width = shown.shape
+    right, bottom = np.float32(width - 1), np.float32(height - 1)
+    for n in range(len(vertices)):
+        px, py, pz = vertices[n, 0], vertices[n, 1], vertices[n, 2]
+        x = motion[0, 0] * px + motion[0, 1] * py + motion[0, 2] * pz + motion[0, 3]
+        y = motion[1, 0] * px + motion[1, 1] * py + motion[1, 2] * pz + motion[1, 3]
+        z = motion[2, 0] * px + motion[2, 1] * py + motion[2, 2] * pz + motion[2, 3]
+        scores[n] = _0
+        if z <= _0:
+            continue
+        u, v = affine[0] * x / z + affine[2], affine[1] * y / z + affine[3]
+        border = min(u, right - u, v, bottom - v)
+        if border <= _0:
+            continue
+        seen = shown[int(v + _HALF), int(u + _HALF)]
+        if seen <= _0 or z > seen + limits[0]:
+            continue
+        cosine = _1
+        if len(normals):
+            a, b, c = normals[n, 0], normals[n, 1], normals[n, 2]
+            side = motion[0, 0] * a + motion[0, 1] * b + motion[0, 2] * c
+            down = motion[1, 0] * a + motion[1, 1] * b + motion[1, 2] * c
+            ahead = motion[2, 0] * a + motion[2, 1] * b + motion[2, 2] * c
+            cosine = -(side * x + down * y + ahead * z) / np.sqrt(x * x + y * y + z * z)
+        if cosine > limits[1]:
+            scores[n] = cosine * min(border / limits[2], _1) / (z * z)
+
+
+@fused
+def weigh_views(first: int, end: int, scores: Floats, about_best: float, weights: Floats) -> None:
+    """Weigh the views of some vertices by how much better they are than what is not good enough.
+
+    That is a share of the best view's score, or the score of the fifth: so no weight jumps from vertex to vertex.
+
+    Args:
+        first: first vertex.
+        end: the one behind the last.
+        scores: (k, n).
+        about_best: that share.
+        weights: (n, k), filled.
+    """
+    best = np.empty(_SEVERAL + 1, np.float32)
+    for n in range(first, end):
+        best[:] = _0
+        for k in range(len(scores)):
+            score = scores[k, n]
+            place = _SEVERAL
+            if score <= best[place]:
+                continue
+            while place > 0 and best[place - 1] < score:
+                best[place] = best[place - 1]
+                place -= 1
+            best[place] = score
+        least = max(np.float32(about_best) * best[0], best[_SEVERAL])
+        # Of as many that are equally good all count alike.
+        least = least if least < best[0] else np.float32(about_best) * best[0]
+        for k in range(len(scores)):
+            over = (scores[k, n] - least) / best[0] if best[0] > _0 else _0
+            weights[n, k] = over * over if over > _0 else _0
+
 
 @fused
 def _place(m: Floats, affine: Floats, point: Floats, into: Floats) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cv3d.fusion.frames import DepthFrame
 from cv3d.fusion.fused_engine import Workers
-from cv3d.fusion.texture_kernel import MARGIN, fill_cells
+from cv3d.fusion.texture_kernel import MARGIN, fill_cells, score_vertices, weigh_views
 from cv3d.geometry.cameras.rig import inverse_rigid
 from cv3d.geometry.mesh import Mesh
 from cv3d.geometry.rasterizing import render
@@ -69,8 +69,8 @@ def bake(
 ) -> Texture:
     """Lay pictures over a mesh.
 
-    A place takes the colours of the views that see it nearly as well as the best one: near, head on, and not at the
-    picture's border. Weights are those of the vertices, interpolated, so that no seams arise where the best view
+    A place takes the colours of the few views that see it nearly as well as the best one: near, head on, and not at
+    the picture's border. Weights are those of the vertices, interpolated, so that no seams arise where the best view
     changes. What no view sees has the vertices' colours.
 
     Args:
@@ -83,20 +83,15 @@ def bake(
     options = options or TextureOptions()
     progress.start(_STAGE, len(views) + 1)
     ideal = [view.undistorted() for view in views]
-    scores = np.zeros((len(ideal), len(mesh.vertices)), np.float32)
-    for i, view in enumerate(ideal):
-        scores[i] = _scores(mesh, view, tolerance_m)
-        progress.advance(_STAGE)
-    best = scores.max(axis=0, initial=0.0)
-    weights = np.maximum(scores / np.where(best > 0.0, best, 1.0) - _ABOUT_BEST, 0.0) ** 2
+    weights = _weights(mesh, ideal, tolerance_m, progress)
     across = int(np.ceil(np.sqrt(0.5 * len(mesh.triangles))))
     down = -(-len(mesh.triangles) // (2 * across))
     cell = int(np.clip(options.max_side // across, MARGIN + 1, _finest(mesh, ideal)))
     picture = np.full((down * cell, across * cell, 3), _GREY, np.uint8)
     colors = np.full((len(mesh.vertices), 3), _GREY, np.uint8) if mesh.colors is None else mesh.colors
     shown = (
-        np.ascontiguousarray(weights.T),
-        np.stack([view.color for view in ideal if view.color is not None]),
+        weights,
+        _of_one_size([view.color for view in ideal if view.color is not None]),
         np.stack([view.cam_from_world[:3] for view in ideal]).astype(np.float32),
         np.array([view.camera.params[:4] for view in ideal], np.float32),
     )
@@ -117,27 +112,33 @@ def _difference(first: DepthFrame, second: DepthFrame) -> float:
     return float(np.linalg.norm(motion[:3, 3])) + float(np.arccos(cosine))
 
 
-def _scores(mesh: Mesh, view: DepthFrame, tolerance_m: float) -> Floats:
-    """How well a view sees each vertex, (n,); 0 for those that it does not see."""
-    camera = view.camera
-    local = mesh.vertices @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3]
-    z = local[:, 2]
-    fx, fy, cx, cy = camera.params[:4]
-    safe = np.where(z > 0.0, z, 1.0)
-    u, v = fx * local[:, 0] / safe + cx, fy * local[:, 1] / safe + cy
-    column, row = np.rint(np.stack([u, v]).clip(-1, 1 << 20)).astype(np.int64)
-    inside = (z > 0.0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-    seen = render(mesh, camera, view.cam_from_world).depth
-    shown = np.where(inside, seen[np.where(inside, row, 0), np.where(inside, column, 0)], 0.0)
-    cosine = np.ones(len(z))
-    if mesh.normals is not None:
-        normals = mesh.normals @ view.cam_from_world[:3, :3].T
-        cosine = -(normals * local).sum(axis=1) / np.maximum(np.linalg.norm(local, axis=1), 1e-9)
-    visible = inside & (shown > 0.0) & (z <= shown + tolerance_m) & (cosine > _LEAST_COSINE)
-    border = np.minimum(np.minimum(u, camera.width - 1 - u), np.minimum(v, camera.height - 1 - v))
-    fade = np.clip(border / (_FADE * camera.width), 0.0, 1.0)
-    scores: Floats = np.where(visible, cosine * fade / safe**2, 0.0).astype(np.float32)
-    return scores
+def _weights(mesh: Mesh, views: Sequence[DepthFrame], tolerance_m: float, progress: Progress) -> Floats:
+    """How much each pinhole view colours each vertex, (n, k)."""
+    workers = Workers(None)
+    vertices = np.ascontiguousarray(mesh.vertices, np.float32)
+    normals = np.zeros((0, 3), np.float32) if mesh.normals is None else np.ascontiguousarray(mesh.normals, np.float32)
+    scores = np.zeros((len(views), len(vertices)), np.float32)
+
+    def score(k: int) -> None:
+        camera, pose = views[k].camera, views[k].cam_from_world
+        shown = render(mesh, camera, pose).depth
+        motion, affine = pose[:3].astype(np.float32), np.array(camera.params[:4], np.float32)
+        limits = np.array([tolerance_m, _LEAST_COSINE, _FADE * camera.width], np.float32)
+        score_vertices(vertices, normals, motion, affine, shown, limits, scores[k])
+        progress.advance(_STAGE)
+
+    workers.map(score, range(len(views)))
+    weights = np.empty((len(vertices), len(views)), np.float32)
+    workers.over(len(vertices), _STEP, lambda first, end: weigh_views(first, end, scores, _ABOUT_BEST, weights))
+    return weights
+
+
+def _of_one_size(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The pictures (k, h, w, 3); smaller ones go on as their last row and column do, where nothing lies."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    return np.stack(
+        [np.pad(one, ((0, height - one.shape[0]), (0, width - one.shape[1]), (0, 0)), "edge") for one in pictures]
+    )
 
 
 def _finest(mesh: Mesh, views: Sequence[DepthFrame]) -> int:

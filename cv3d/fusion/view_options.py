@@ -19,7 +19,7 @@ class ViewSurfaceOptions:
 
     voxel: float | None = None
     """Edge of a voxel; None: chosen from what a pixel covers, the depth's noise and `max_cells`."""
-    voxel_pixels: float = 1.5
+    voxel_pixels: float = 2.0
     """What a voxel covers of the pictures at the median depth, pixels, where it is chosen."""
     noise_pixels: float | None = None
     """Spread of the depth as the length that it covers across the line of sight at the median depth, pixels; None:
@@ -28,9 +28,9 @@ class ViewSurfaceOptions:
     """Farther depth is left out; None: twice what nine tenths of the depth lie within."""
     min_views: int | None = None
     """Views that have to bear a place out; None: two, and three where places are seen by many."""
-    max_cells: int = 1_500_000
+    max_cells: int = 600_000
     """Faces of voxels that the surface may pass through; voxels are chosen larger where there would be more."""
-    smoothing: int = 4
+    smoothing: int = 6
     """Rounds by which the surface is smoothed without shrinking (Taubin 1995)."""
     fill_voxels: float = 24.0
     """Holes of a shorter border are closed, voxels."""
