@@ -21,7 +21,7 @@ def doctor(run: Run) -> None:
     from cv3d.compute import DeviceName
     from cv3d.device_checks import check_device
     from cv3d.doctor import diagnose
-    from cv3d.errors import DependencyError, QualityError
+    from cv3d.errors import DependencyError, DeviceError, QualityError
 
     diagnosis = diagnose()
     required = [one for one in diagnosis.missing if one.required]
@@ -30,7 +30,12 @@ def doctor(run: Run) -> None:
         if required:
             raise DependencyError(f"missing: {', '.join(one.what for one in required)}; first: {required[0].install}")
         return
-    report = check_device(run.compute, seed=run.options.seed, progress=run.progress)
+    try:
+        compute = run.compute
+    except DeviceError:
+        run.emit(diagnosis.as_result(), lambda: describe(diagnosis))
+        raise
+    report = check_device(compute, seed=run.options.seed, progress=run.progress)
     result = {**diagnosis.as_result(), "ok": diagnosis.ok and not report.failed, "device_checks": report.as_result()}
     run.emit(result, lambda: describe(diagnosis) + "\n\n" + describe_device(report))
     if report.failed:
