@@ -11,10 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from cv3d import doctor
+from cv3d.compute import Compute
+from cv3d.device_checks import running
+from cv3d.device_checks.kernels import Case, Kernel, Limit, Outputs, at_once, numbers_within
+from cv3d.device_checks.primitive_kernels import PRIMITIVES
 from cv3d.doctor import Diagnosis, Missing, diagnose
 
 Main = Callable[..., SimpleNamespace]
@@ -75,10 +80,66 @@ def test_a_device_that_is_asked_for_and_not_there_is_a_failure(
     cv3d_main: Main, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert cv3d_main("doctor", "--device", "cpu").code == 0
-    outcome = cv3d_main("doctor", "--device", "mps", "--quiet")
+    outcome = cv3d_main("doctor", "--device", "mps", "--json")
     assert outcome.code == 1
     assert "Metal" in outcome.err
+    assert "device_checks" not in json.loads(outcome.out)
+
+
+def small_catalogue(monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
+    """One kernel that is right, and one that is off by `wrong` whenever it runs a second time."""
+    calls = []
+
+    def run(_: Compute) -> Outputs:
+        calls.append(1)
+        return {"numbers": np.full(3, wrong if len(calls) > 1 else 0.0)}
+
+    cases = lambda _: [Case("three numbers", at_once(run))]  # noqa: E731
+    toy = Kernel("toy", ("fuse",), cases, numbers_within(numbers=Limit(0.1)))
+    monkeypatch.setattr(running, "KERNELS", (PRIMITIVES[0], toy))
+
+
+@pytest.mark.usefixtures("_known")
+def test_kernels_of_a_device_that_is_asked_for_are_compared(
+    cv3d_main: Main, monkeypatch: pytest.MonkeyPatch, diagnosis: Diagnosis
+) -> None:
+    small_catalogue(monkeypatch, 0.0)
+    outcome = cv3d_main("doctor", "--device", "cpu", "--progress", "none")
+    assert outcome.code == 0
+    assert all(name in outcome.out for name in diagnosis.packages)
+    assert "PASS  resampling" in outcome.out
+    assert "PASS  toy" in outcome.out
+    assert "safe on cpu: depth, evaluate matches, fuse" in outcome.out
+    checks = json.loads(cv3d_main("doctor", "--device", "cpu", "--json", "-q").out)["device_checks"]
+    assert checks["ok"] is True
+    assert [one["name"] for one in checks["kernels"]] == ["resampling", "toy"]
+    assert all(one["device_ms"] >= 0.0 for one in checks["kernels"])
+
+
+@pytest.mark.usefixtures("_known")
+def test_a_wrong_kernel_names_the_commands_to_keep_off_the_device(
+    cv3d_main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_catalogue(monkeypatch, 7.0)
+    outcome = cv3d_main("doctor", "--device", "cpu", "--json", "-q")
+    assert outcome.code == 3
+    assert len(outcome.err.splitlines()) == 1
+    assert "1 of 2 kernels are wrong on cpu: toy; use --device cpu for: fuse" in outcome.err
+    result = json.loads(outcome.out)
+    assert result["ok"] is False
+    assert result["device_checks"]["unsafe_commands"] == {"fuse": ["toy"]}
+    assert "match" in result["device_checks"]["safe_commands"]
+    small_catalogue(monkeypatch, 7.0)
+    text = cv3d_main("doctor", "--device", "cpu", "--progress", "none").out
+    assert "FAIL  toy\n        three numbers: numbers is off by 7, 0.1 is allowed" in text
+    assert "not safe: fuse (toy)" in text
+
+
+@pytest.mark.usefixtures("_known")
+def test_without_a_device_no_kernel_runs(cv3d_main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "KERNELS", None)
+    assert "PASS" not in cv3d_main("doctor").out
+    assert cv3d_main("doctor", "--device", "auto").code == 0
 
 
 def without(monkeypatch: pytest.MonkeyPatch, package: str) -> list[Missing]:

@@ -180,7 +180,7 @@ def test_every_choice_by_device_is_laid_aside() -> None:
     for file in sorted(folder.rglob("*.py")):
         text = file.read_text(encoding="utf-8")
         for table, kind in re.findall(r'^([A-Z_]+): Mapping\[str, (.+)\] = \{"cpu": ', text, re.MULTILINE):
-            if kind != "int":
+            if kind != "int" and not table.startswith("_"):
                 found.add((".".join(("cv3d", *file.relative_to(folder).with_suffix("").parts)), table))
     assert sorted(found) == sorted(CHOICES)
 
