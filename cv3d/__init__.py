@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cv3d.calibration.rig.api import calibrate_rig as calibrate_rig
     from cv3d.calibration.rig.result import RigCalibration as RigCalibration
     from cv3d.calibration.sheets.sheet import board as board
+    from cv3d.depth.api import depth as depth
+    from cv3d.depth.options import DepthOptions as DepthOptions
+    from cv3d.depth.result import DepthResult as DepthResult
     from cv3d.evaluation.surface import evaluate_surface as evaluate_surface
     from cv3d.evaluation.trajectory.evaluating import evaluate_trajectory as evaluate_trajectory
     from cv3d.features.matching import MatchOptions as MatchOptions
@@ -53,6 +56,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Calibration": "cv3d.calibration",
     "Camera": "cv3d.geometry.cameras.camera",
+    "DepthOptions": "cv3d.depth.options",
+    "DepthResult": "cv3d.depth.result",
     "MapOptions": "cv3d.mapping.options",
     "MatchOptions": "cv3d.features.matching",
     "Mesh": "cv3d.geometry.mesh",
@@ -93,6 +98,8 @@ _PUBLIC = {
 __all__ = [
     "Calibration",
     "Camera",
+    "DepthOptions",
+    "DepthResult",
     "MapOptions",
     "MatchOptions",
     "Mesh",
@@ -111,6 +118,7 @@ __all__ = [
     "calibrate",
     "calibrate_rig",
     "convert",
+    "depth",
     "diff",
     "evaluate_surface",
     "evaluate_trajectory",
@@ -134,9 +142,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "odometry":
-        # A package that is the function of the same name, too.
-        return import_module("cv3d.odometry")
+    if name in ("depth", "odometry"):
+        # Packages that are the function of the same name, too.
+        return import_module(f"cv3d.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cv3d' has no attribute '{name}'")
     value = getattr(import_module(_PUBLIC[name]), name)
