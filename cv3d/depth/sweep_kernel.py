@@ -1,0 +1,333 @@
+"""The fused twin of a half-sweep, see :mod:`cv3d.depth.sweep_reference`: the same steps, pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cv3d.geometry.fused import fused
+
+Number: TypeAlias = Any
+"""A float32 scalar."""
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint32]
+"""Four neighbouring grey values each: of a pixel, of that to its right, and of the two below them."""
+
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+NEAREST = np.float32(1e-6)
+INSIDE = np.float32(1e-3)
+BYTE = np.uint32(255)
+SAMPLES = 32
+"""Of a window. The number is known to the compiler, and is that of four vectors."""
+WORST = np.float32(2.0)
+"""Cost of what a source cannot see."""
+
+
+@fused
+def _matching_cost(
+    w: Number,
+    a: Number,
+    b: Number,
+    u: Number,
+    v: Number,
+    lens: Floats,
+    image: Words,
+    size: Ints,
+    offsets: Floats,
+    values: Floats,
+    shares: Floats,
+    mean: Number,
+    spread: Number,
+    floor: Number,
+    words: Words,
+    parts: Floats,
+) -> Number:
+    """One minus the weighted correlation of the window with one source under a plane of inverse depth.
+
+    Four loops, of which the compiler makes vector instructions, but for the one that looks up the pixels.
+    """
+    x0 = lens[0] * u + lens[1] * v + lens[2] + w * lens[9]
+    y0 = lens[3] * u + lens[4] * v + lens[5] + w * lens[10]
+    z0 = lens[6] * u + lens[7] * v + lens[8] + w * lens[11]
+    if z0 < NEAREST:
+        return WORST
+    right, bottom = np.float32(size[1] - 1), np.float32(size[0] - 1)
+    if not (x0 >= ZERO and y0 >= ZERO and x0 <= right * z0 and y0 <= bottom * z0):
+        return WORST
+    xu, yu, zu = lens[0] + a * lens[9], lens[3] + a * lens[10], lens[6] + a * lens[11]
+    xv, yv, zv = lens[1] + b * lens[9], lens[4] + b * lens[10], lens[7] + b * lens[11]
+    right -= INSIDE
+    bottom -= INSIDE
+    stride = np.int32(image.shape[1])
+    for k in range(SAMPLES):
+        du, dv = offsets[0, k], offsets[1, k]
+        inverse = ONE / max(z0 + du * zu + dv * zv, NEAREST)
+        x = min(max((x0 + du * xu + dv * xv) * inverse, ZERO), right)
+        y = min(max((y0 + du * yu + dv * yv) * inverse, ZERO), bottom)
+        i, j = np.int32(x), np.int32(y)
+        parts[0, k] = x - np.float32(i)
+        parts[1, k] = y - np.float32(j)
+        words[k] = np.uint32(j * stride + i)
+    flat = image.reshape(-1)
+    for k in range(SAMPLES):
+        words[k] = flat[words[k]]
+    total = ZERO
+    squares = ZERO
+    products = ZERO
+    for k in range(SAMPLES):
+        word = words[k]
+        one = np.float32(np.int32(word & BYTE))
+        two = np.float32(np.int32((word >> np.uint32(8)) & BYTE))
+        three = np.float32(np.int32((word >> np.uint32(16)) & BYTE))
+        four = np.float32(np.int32(word >> np.uint32(24)))
+        top = one + parts[0, k] * (two - one)
+        low = three + parts[0, k] * (four - three)
+        seen = top + parts[1, k] * (low - top)
+        part = shares[k] * seen
+        total += part
+        squares += part * seen
+        products += part * values[k]
+    other = max(squares - total * total, ZERO)
+    return ONE - (products - total * mean) / np.sqrt((spread + floor) * (other + floor))
+
+
+@fused
+def _geometric_cost(
+    w: Number, u: Number, v: Number, lens: Floats, back: Floats, seen: Floats, size: Ints, limit: Number
+) -> Number:
+    """How far a pixel comes out of its place when it goes to a source and back by the source's depth, in pixels."""
+    z = lens[6] * u + lens[7] * v + lens[8] + w * lens[11]
+    if z < NEAREST:
+        return limit
+    x = (lens[0] * u + lens[1] * v + lens[2] + w * lens[9]) / z
+    y = (lens[3] * u + lens[4] * v + lens[5] + w * lens[10]) / z
+    i, j = np.int32(np.floor(x + HALF)), np.int32(np.floor(y + HALF))
+    if i < 0 or j < 0 or i >= size[1] or j >= size[0]:
+        return limit
+    there = seen[j, i]
+    if there <= ZERO:
+        return limit
+    z = back[6] * x + back[7] * y + back[8] + there * back[11]
+    if z < NEAREST:
+        return limit
+    du = (back[0] * x + back[1] * y + back[2] + there * back[9]) / z - u
+    dv = (back[3] * x + back[4] * y + back[5] + there * back[10]) / z - v
+    return min(np.sqrt(du * du + dv * dv), limit)
+
+
+@fused
+def _source_cost(
+    s: int,
+    w: Number,
+    a: Number,
+    b: Number,
+    u: Number,
+    v: Number,
+    lenses: Floats,
+    backs: Floats,
+    images: Words,
+    inverses: Floats,
+    sizes: Ints,
+    offsets: Floats,
+    values: Floats,
+    shares: Floats,
+    mean: Number,
+    spread: Number,
+    scalars: Floats,
+    words: Words,
+    parts: Floats,
+) -> Number:
+    """What a plane costs in one source."""
+    cost = _matching_cost(
+        w, a, b, u, v, lenses[s], images[s], sizes[s], offsets, values, shares, mean, spread, scalars[0],
+        words, parts,
+    )  # fmt: skip
+    if scalars[1] > ZERO and cost < WORST:
+        cost += scalars[1] * _geometric_cost(w, u, v, lenses[s], backs[s], inverses[s], sizes[s], scalars[2])
+    return cost
+
+
+@fused
+def _cost(
+    w: Number,
+    a: Number,
+    b: Number,
+    u: Number,
+    v: Number,
+    lenses: Floats,
+    backs: Floats,
+    images: Words,
+    inverses: Floats,
+    sizes: Ints,
+    offsets: Floats,
+    values: Floats,
+    shares: Floats,
+    mean: Number,
+    spread: Number,
+    scalars: Floats,
+    best: int,
+    asked: Ints,
+    count: int,
+    ordered: Floats,
+    words: Words,
+    parts: Floats,
+) -> Number:
+    """Mean of the best costs in the first `count` of the sources that are asked; `asked` is put in their order."""
+    for n in range(count):
+        s = asked[n]
+        cost = _source_cost(
+            s, w, a, b, u, v, lenses, backs, images, inverses, sizes, offsets, values, shares, mean, spread, scalars,
+            words, parts,
+        )  # fmt: skip
+        k = n
+        while k > 0 and ordered[k - 1] > cost:
+            ordered[k] = ordered[k - 1]
+            asked[k] = asked[k - 1]
+            k -= 1
+        ordered[k] = cost
+        asked[k] = s
+    total = ZERO
+    for n in range(best):
+        total += ordered[n]
+    return total / np.float32(best)
+
+
+@fused
+def _is_plane(w: Number, a: Number, b: Number, u: Number, v: Number, camera: Floats, scalars: Floats) -> Number:
+    """Whether a plane lies inside the range at its pixel and is not seen too grazingly."""
+    if w < scalars[3] or w > scalars[4]:
+        return False
+    x, y = (u - camera[2]) / camera[0], (v - camera[3]) / camera[1]
+    nx, ny = a * camera[0], b * camera[1]
+    nz = w - nx * x - ny * y
+    return w * w >= scalars[5] * (nx * nx + ny * ny + nz * nz) * (x * x + y * y + ONE)
+
+
+@fused
+def fill_windows(
+    u: int, v: int, reference: Bytes, offsets: Floats, near: Floats, tone: Number, values: Floats, shares: Floats
+) -> tuple[Number, Number]:
+    """The window around a pixel and the share of each of its samples; its mean and variance."""
+    height, width = reference.shape
+    middle = np.float32(reference[v, u])
+    total = ZERO
+    for k in range(SAMPLES):
+        i, j = min(max(u + np.int32(offsets[0, k]), 0), width - 1), min(max(v + np.int32(offsets[1, k]), 0), height - 1)
+        value = np.float32(reference[j, i])
+        difference = value - middle
+        share = near[k] * np.exp(-difference * difference * tone)
+        values[k], shares[k] = value, share
+        total += share
+    mean = ZERO
+    square = ZERO
+    for k in range(SAMPLES):
+        shares[k] /= total
+        mean += shares[k] * values[k]
+        square += shares[k] * values[k] * values[k]
+    return mean, max(square - mean * mean, ZERO)
+
+
+@fused
+def evaluate_rows(
+    first: int,
+    last: int,
+    planes: Floats,
+    costs: Floats,
+    reference: Bytes,
+    camera: Floats,
+    lenses: Floats,
+    backs: Floats,
+    images: Words,
+    inverses: Floats,
+    sizes: Ints,
+    offsets: Floats,
+    near: Floats,
+    scalars: Floats,
+    best: int,
+) -> None:
+    """The cost of every pixel's own plane, rows `first` to `last`."""
+    values, shares = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.float32)
+    ordered, asked = np.empty(len(lenses), np.float32), np.arange(len(lenses)).astype(np.int32)
+    words, parts = np.empty(SAMPLES, np.uint32), np.empty((2, SAMPLES), np.float32)
+    for v in range(first, last):
+        for u in range(reference.shape[1]):
+            mean, spread = fill_windows(u, v, reference, offsets, near, scalars[6], values, shares)
+            asking = len(lenses)
+            costs[v, u] = _cost(
+                planes[0, v, u], planes[1, v, u], planes[2, v, u], np.float32(u), np.float32(v),
+                lenses, backs, images, inverses, sizes, offsets, values, shares, mean, spread, scalars,
+                best, asked, asking, ordered, words, parts,
+            )  # fmt: skip
+
+
+@fused
+def sweep_rows(
+    first: int,
+    last: int,
+    parity: int,
+    planes: Floats,
+    costs: Floats,
+    regions: Ints,
+    chances: Floats,
+    steps: Floats,
+    reference: Bytes,
+    camera: Floats,
+    lenses: Floats,
+    backs: Floats,
+    images: Words,
+    inverses: Floats,
+    sizes: Ints,
+    offsets: Floats,
+    near: Floats,
+    scalars: Floats,
+    best: int,
+    narrow: int,
+) -> None:
+    """Better planes for the pixels of one colour of the checkerboard, rows `first` to `last`."""
+    height, width = reference.shape
+    values, shares = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.float32)
+    ordered, asked = np.empty(len(lenses), np.float32), np.arange(len(lenses)).astype(np.int32)
+    words, parts = np.empty(SAMPLES, np.uint32), np.empty((2, SAMPLES), np.float32)
+    tried = len(regions) + (len(chances) + 2) // 3
+    for v in range(first, last):
+        for u in range((v + parity) % 2, width, 2):
+            mean, spread = fill_windows(u, v, reference, offsets, near, scalars[6], values, shares)
+            w, a, b, cost = planes[0, v, u], planes[1, v, u], planes[2, v, u], costs[v, u]
+            asking = len(lenses)
+            if narrow > 0:
+                cost = _cost(
+                    w, a, b, np.float32(u), np.float32(v), lenses, backs, images, inverses, sizes,
+                    offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, words, parts,
+                )  # fmt: skip
+                asking = best
+            for k in range(tried):
+                if k < len(regions):
+                    least, at_u, at_v = np.float32(np.inf), -1, -1
+                    for m in range(regions.shape[1]):
+                        i, j = u + regions[k, m, 0], v + regions[k, m, 1]
+                        if i >= 0 and j >= 0 and i < width and j < height and costs[j, i] < least:
+                            least, at_u, at_v = costs[j, i], i, j
+                    if at_u < 0:
+                        continue
+                    a2, b2 = planes[1, at_v, at_u], planes[2, at_v, at_u]
+                    w2 = planes[0, at_v, at_u] + a2 * np.float32(u - at_u) + b2 * np.float32(v - at_v)
+                else:
+                    c = 3 * (k - len(regions))
+                    w2 = w + steps[c] * chances[c, v, u]
+                    a2 = a + steps[c + 1] * chances[c + 1, v, u]
+                    b2 = b + steps[c + 2] * chances[c + 2, v, u]
+                apart = abs(w2 - w) + scalars[8] * (abs(a2 - a) + abs(b2 - b))
+                if apart < scalars[7] or not _is_plane(w2, a2, b2, np.float32(u), np.float32(v), camera, scalars):
+                    continue
+                other = _cost(
+                    w2, a2, b2, np.float32(u), np.float32(v), lenses, backs, images, inverses, sizes,
+                    offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, words, parts,
+                )  # fmt: skip
+                if other < cost:
+                    w, a, b, cost = w2, a2, b2, other
+            planes[0, v, u], planes[1, v, u], planes[2, v, u] = w, a, b
+            costs[v, u] = cost
