@@ -6,20 +6,19 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cv3d.batch.jobs import End, Outcome, State, Task
+from cv3d.batch.jobs import End, Job, Outcome, State, Task
 from cv3d.batch.journal import Journal, Row
+from cv3d.batch.local import Slots
 from cv3d.batch.options import BatchOptions
-from cv3d.batch.outputs import digest_of, move_into_place, remove_tree, unpack
-from cv3d.errors import EXIT_USAGE, Cv3dError
+from cv3d.batch.publishing import LOGS, Layout, publish
+from cv3d.errors import EXIT_USAGE
 from cv3d.formats.json_text import to_json
 from cv3d.progress import Progress
 
 STAGE = "jobs"
-LOGS = "logs"
 MOST_LOSSES = 5
 """Attempts that may go down with their machines before the job is taken to be the cause."""
 
@@ -35,6 +34,14 @@ class Engine(Protocol):
     """Where tasks run."""
 
     name: str
+
+    @property
+    def slots(self) -> Slots:
+        """How many jobs run at a time."""
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether there is a GPU to be shared out."""
 
     @property
     def busy(self) -> int:
@@ -56,25 +63,15 @@ class Engine(Protocol):
         """Give everything back."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the files of a batch are."""
-
-    state: Path
-    """Folder of the journal, the logs and the summary, absolute."""
-    out: Path | None
-    """Folder of the outputs, absolute; None: they go to a URL."""
-    url: str = ""
-    """Where outputs go, then."""
-
-    @property
-    def work(self) -> Path:
-        """Where attempts write: on the file system of the outputs."""
-        return self.state / ".batch" / "work"
-
-    def log(self, name: str) -> Path:
-        """The log of a job."""
-        return self.state / LOGS / f"{name}.log"
+def wants_gpu(job: Job) -> bool:
+    """Whether a job runs on a GPU where there is one: by its --device, else by CV3D_DEVICE."""
+    device = os.environ.get("CV3D_DEVICE", "auto")
+    for k, argument in enumerate(job.arguments):
+        if argument.startswith("--device="):
+            device = argument.partition("=")[2]
+        elif argument == "--device" and k + 1 < len(job.arguments):
+            device = job.arguments[k + 1]
+    return device != "cpu"
 
 
 class Stop:
@@ -97,13 +94,12 @@ class Dispatcher:
         engine: Engine,
         layout: Layout,
         options: BatchOptions,
-        needs_gpu: Callable[[Row], bool],
         progress: Progress,
         on_status: Callable[[str], None],
         stop: Stop,
     ) -> None:
         self._journal, self._engine, self._layout, self._options = journal, engine, layout, options
-        self._needs_gpu, self._progress, self._on_status, self._stop = needs_gpu, progress, on_status, stop
+        self._progress, self._on_status, self._stop = progress, on_status, stop
         self._queue: deque[Row] = deque()
         self._position = -1
         self._is_read = False
@@ -162,7 +158,7 @@ class Dispatcher:
         """Start the first job that there is a place for, or turn it down; whether there was one."""
         waits_for_gpu = False
         for k, row in enumerate(self._queue):
-            needs_gpu = self._needs_gpu(row)
+            needs_gpu = self._engine.has_gpus and wants_gpu(row.job)
             if needs_gpu and waits_for_gpu:
                 continue
             problem = self._obstacle(row)
@@ -262,35 +258,3 @@ class Dispatcher:
             self._progress.advance(STAGE)
         if arrived:
             self._on_status(f"{self._failed} failed" if self._failed else "")
-
-
-def publish(row: Row, parcel: bytes | None, work: Path, verdict: State, layout: Layout) -> dict[str, object]:
-    """Move what an attempt has written into its place; what the journal is to say of it then."""
-    if layout.out is None:
-        raise ValueError("outputs of a URL are in their places already")
-    output = work / row.job.name.rpartition("/")[2]
-    try:
-        if parcel is not None:
-            unpack(parcel, work)
-        move_into_place(output, layout.out / row.job.name)
-    except (Cv3dError, OSError) as error:
-        return {"state": State.FAILED, "error": " ".join(str(error).split()), "output_digest": None}
-    remove_tree(work)
-    return {"state": verdict, "work": None}
-
-
-def settle_unpublished(journal: Journal, layout: Layout) -> int:
-    """Decide by what is there about outputs that a killed run was moving; how many they were."""
-    rows = journal.all_publishing()
-    changes: list[tuple[int, Mapping[str, object]]] = []
-    for row in rows:
-        work = Path(row.work) if row.work else layout.work
-        if layout.out is not None and (work / row.job.name.rpartition("/")[2]).exists():
-            changes.append((row.id, publish(row, None, work, row.verdict or State.DONE, layout)))
-            continue
-        target = layout.out / row.job.name if layout.out is not None else None
-        is_there = target is not None and target.exists() and digest_of(target)[0] == row.output_digest
-        changes.append((row.id, {"state": (row.verdict or State.DONE) if is_there else State.PENDING}))
-    with journal.transaction():
-        journal.update(changes)
-    return len(rows)

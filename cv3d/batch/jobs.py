@@ -109,7 +109,9 @@ class Outcome:
     pid: int = 0
     """Process that ran it."""
     parcel: bytes | None = None
-    """What it wrote as a tar archive, where it could not be written to its place directly."""
+    """What it wrote as a tar archive, where it could not be written beside its place."""
+    log: bytes | None = None
+    """The end of its log, likewise."""
 
 
 def argument_list(task: Task, input_path: str, output_path: str) -> list[str]:

@@ -55,6 +55,7 @@ class LocalEngine:
             program: "module:function" of what runs a command line.
             slots: how many jobs at a time.
         """
+        self.slots = slots
         self._with_gpu: list[WorkerProcess] = []
         self._without: list[WorkerProcess] = []
         shares = [gpu for _ in range(slots.per_gpu) for gpu in slots.gpus][: slots.jobs]
@@ -67,6 +68,11 @@ class LocalEngine:
     @property
     def _workers(self) -> list[WorkerProcess]:
         return [*self._without, *self._with_gpu]
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether there is one to be shared out."""
+        return bool(self._with_gpu)
 
     @property
     def busy(self) -> int:

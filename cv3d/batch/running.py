@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 import cv3d
-from cv3d.batch.dispatch import LOGS, STAGE, Dispatcher, Engine, Layout, Stop, settle_unpublished
+from cv3d.batch.dispatch import STAGE, Dispatcher, Engine, Stop
 from cv3d.batch.jobs import INPUT, State
 from cv3d.batch.journal import Journal, Row
 from cv3d.batch.lease import lease
@@ -23,6 +23,7 @@ from cv3d.batch.local import LocalEngine, Slots, gpus_here
 from cv3d.batch.options import BatchOptions, EngineName, Program
 from cv3d.batch.places import is_url
 from cv3d.batch.planning import Digester, Order, TakesOutput, jobs_of
+from cv3d.batch.publishing import LOGS, Layout, settle_unpublished
 from cv3d.batch.results import MOST_FAILURES, BatchResult, Failure, Plan
 from cv3d.batch.summary import write_tables
 from cv3d.batch.workers import default_jobs
@@ -38,7 +39,6 @@ MOST_COMMANDS = 20
 """Command lines that a dry run shows."""
 
 _TRY_AGAIN = (State.FAILED, State.TIMEOUT, State.CRASHED)
-_DEVICES = ("cuda", "mps", "auto")
 
 
 def batch(
@@ -83,15 +83,10 @@ def batch(
         progress.finish("plan")
         planned = time.monotonic()
         pending = journal.counts().get(State.PENDING, 0)
-        slots = _slots(options, pending)
-        engine = _engine(program, slots, options, layout)
+        engine = _engine(program, options, layout, pending)
         try:
             progress.start(STAGE, pending)
-            gpus = bool(slots.gpus)
-            run = Dispatcher(
-                journal, engine, layout, options, lambda row: gpus and wants_gpu(row), progress, on_status, stop
-            )
-            run.run()
+            Dispatcher(journal, engine, layout, options, progress, on_status, stop).run()
             progress.finish(STAGE)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_far(journal, layout)) from None
@@ -99,7 +94,7 @@ def batch(
             engine.close()
         shutil.rmtree(layout.work, ignore_errors=True)
         journal.end()
-        return _finished(journal, layout, engine.name, slots, begin, planned)
+        return _finished(journal, layout, engine, begin, planned)
 
 
 def plan(
@@ -127,18 +122,6 @@ def plan(
             return Plan(str(out), sum(counts.values()), kept, slots.jobs, slots.threads, commands)
     finally:
         journal.close()
-
-
-def wants_gpu(row: Row) -> bool:
-    """Whether a job runs on a GPU where there is one: by its --device, else by CV3D_DEVICE."""
-    device = os.environ.get("CV3D_DEVICE", "auto")
-    arguments = row.job.arguments
-    for k, argument in enumerate(arguments):
-        if argument.startswith("--device="):
-            device = argument.partition("=")[2]
-        elif argument == "--device" and k + 1 < len(arguments):
-            device = arguments[k + 1]
-    return device in _DEVICES
 
 
 def _check(options: BatchOptions) -> None:
@@ -233,12 +216,12 @@ def _slots(options: BatchOptions, pending: int) -> Slots:
     return Slots(jobs, options.threads or max(1, usable_cores() // jobs), gpus, options.per_gpu)
 
 
-def _engine(program: Program, slots: Slots, options: BatchOptions, layout: Layout) -> Engine:
+def _engine(program: Program, options: BatchOptions, layout: Layout, pending: int) -> Engine:
     if options.engine is EngineName.LOCAL:
-        return LocalEngine(program.main, slots)
+        return LocalEngine(program.main, _slots(options, pending))
     from cv3d.batch.ray_engine import RayEngine
 
-    return RayEngine(program.main, options, layout)
+    return RayEngine(program.main, options, layout.state / ".batch" / "lock")
 
 
 def _how_far(journal: Journal, layout: Layout) -> str:
@@ -254,9 +237,9 @@ def _command_line(row: Row, layout: Layout) -> str:
     return shlex.join(words)
 
 
-def _finished(journal: Journal, layout: Layout, engine: str, slots: Slots, begin: float, planned: float) -> BatchResult:
+def _finished(journal: Journal, layout: Layout, engine: Engine, begin: float, planned: float) -> BatchResult:
     """The result, its tables written."""
-    counts, kept = journal.counts(), journal.kept()
+    counts, kept, slots = journal.counts(), journal.kept(), engine.slots
     root = layout.url.rstrip("/") or str(layout.out)
     files, notes = write_tables(journal, layout.state, lambda name: f"{root}/{name}")
     failures = tuple(
@@ -276,7 +259,7 @@ def _finished(journal: Journal, layout: Layout, engine: str, slots: Slots, begin
         pending=counts.get(State.PENDING, 0),
         seconds=time.monotonic() - begin,
         planning_seconds=planned - begin,
-        engine=engine,
+        engine=engine.name,
         jobs=slots.jobs,
         threads=slots.threads,
         failures=failures,

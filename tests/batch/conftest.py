@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,5 +50,17 @@ def table(tmp_path: Path) -> Callable[[], dict[str, dict[str, str]]]:
     def read() -> dict[str, dict[str, str]]:
         with (tmp_path / "out" / "summary.csv").open(newline="") as stream:
             return {row["name"]: row for row in csv.DictReader(stream)}
+
+    return read
+
+
+@pytest.fixture
+def journal_rows(tmp_path: Path) -> Callable[[], dict[str, dict[str, object]]]:
+    """The rows of the journal by name."""
+
+    def read() -> dict[str, dict[str, object]]:
+        with closing(sqlite3.connect(tmp_path / "out" / ".batch" / "journal.sqlite")) as db:
+            db.row_factory = sqlite3.Row
+            return {row["name"]: dict(row) for row in db.execute("SELECT * FROM jobs")}
 
     return read
