@@ -54,6 +54,7 @@ COMMANDS: dict[str, Verb | Group] = {
     "frames": Verb("cv3d.cli.frames:frames", "Choose the key frames of a clip."),
     "match": Verb("cv3d.cli.match:match", "Match pictures, verify the matches, follow points in clips."),
     "reconstruct": Verb("cv3d.cli.reconstruct:reconstruct", "Reconstruct a scene: cameras, poses and points."),
+    "depth": Verb("cv3d.cli.depth:depth", "Estimate dense depth of posed pictures, or of a stereo pair."),
     "fuse": Verb("cv3d.cli.fuse:fuse", "Fuse the depth of a recording into one surface."),
     "view": Verb("cv3d.cli.view:view", "See meshes, clouds, trajectories and cameras in space."),
     "odometry": Verb("cv3d.cli.odometry:odometry", "Follow a moving camera: a pose for every frame of a recording."),

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import cv3d
 from cv3d.depth.result import DepthMap, DepthResult
-from cv3d.formats.meshes import up_of_cameras
-from cv3d.geometry.cameras.rig import inverse_rigid
-from cv3d.geometry.mesh import Mesh
 from cv3d.reporting.depth_pictures import bgr, confidence_colors, depth_colors, small_jpeg
+from cv3d.reporting.depth_space import depth_in_space
 from cv3d.reporting.depth_summary import headline
 from cv3d.reporting.page import Html, data_uri, figure, joined, number, page, percent, section, table, tag
 from cv3d.reporting.report_parts import bar, small_note, tile
-from cv3d.reporting.scenes.plotly_scene import Drawn, draw, plotly_library
-from cv3d.reporting.scenes.scene import Scene, SceneCameras, SceneMesh, behind_cameras
+from cv3d.reporting.scenes.plotly_scene import plotly_library
 
 _MOST_CARDS = 150
 _SIDES = ((12, 520), (40, 360), (_MOST_CARDS, 240))
@@ -25,15 +23,11 @@ _SIDES = ((12, 520), (40, 360), (_MOST_CARDS, 240))
 _BYTES = 9_000_000
 """Of all pictures together."""
 _MOST_BYTES = 60_000
-_MOST_POINTS = 120_000
-_SURE = 0.5
-_FAR = 0.995
-"""Quantile of the distances from the middle up to which points are drawn."""
 _MOST_LEFT_OUT = 200
 _GOOD, _USABLE = 0.4, 0.15
 """Coverage from which on depth is dense, and from which on it is of use."""
 _GALLERY = "grid-template-columns:repeat(auto-fill,minmax(min(100%,{width}px),1fr))"
-_TRIPLE = "display:grid;grid-template-columns:repeat(3,1fr);gap:2px;background:var(--grid)"
+_BESIDE = "display:grid;grid-template-columns:repeat({count},1fr);gap:2px;background:var(--grid)"
 _PICTURE = "display:block;width:100%;height:auto"
 
 
@@ -49,7 +43,7 @@ def depth_page(result: DepthResult, content: Mapping[str, Any], title: str = "De
     scripts: list[str] = []
     if result.maps:
         parts.append(("pictures", "Pictures", _picture_section(result, content)))
-        drawn = _in_space(result, "m" if content["is_metric"] else "")
+        drawn = depth_in_space(result.maps, "m" if content["is_metric"] else "")
         if drawn is not None:
             scripts = [plotly_library(), drawn.script]
             words = "Depth of confidence above one half, thinned. Drag to turn, scroll to zoom."
@@ -95,7 +89,7 @@ def _tiles(content: Mapping[str, Any]) -> list[Html]:
     left_out = content["total"] - content["maps"]
     confidence = content["median_confidence"]
     tiles = [
-        tile("Maps", f"{content['maps']:,} of {content['total']:,}", f"{left_out:,} pictures left out"),
+        tile("Maps", f"{content['maps']:,} of {content['total']:,}", f"{left_out:,} left out"),
         tile("Coverage", percent(content["coverage"]), "of the pixels have depth"),
         tile("Confidence", number(confidence, 2) if confidence is not None else "–", "median over these pixels"),
         tile("Size", size, "pixels" if len(sizes) < 2 else f"pixels, the largest of {len(sizes)} sizes"),
@@ -124,59 +118,32 @@ def _picture_section(result: DepthResult, content: Mapping[str, Any]) -> Html:
 
 def _card(one: DepthMap, said: Mapping[str, Any], side: int, room: int, unit: str) -> Html:
     shown = {
-        "picture": bgr(one.color),
-        "depth": depth_colors(one.depth),
-        "confidence": confidence_colors(one.confidence),
+        one.name: bgr(one.color),
+        f"depth of {one.name}": depth_colors(one.depth),
+        f"confidence of {one.name}": confidence_colors(one.confidence),
     }
-    pictures = [
-        tag(
-            "img",
-            src=data_uri(small_jpeg(pixels, side, room), "image/jpeg"),
-            alt=f"{what} of {one.name}" if what != "picture" else one.name,
-            loading="lazy",
-            style=_PICTURE,
-        )
-        for what, pixels in shown.items()
-    ]
     words = f"{percent(one.coverage)} covered"
     if said["near"] is not None:
         words += f", {number(said['near'])} to {number(said['far'])}{unit}, confidence {said['median_confidence']:.2f}"
     caption = tag("div", tag("b", one.name), tag("br"), words, class_="cap")
-    return tag("div", tag("div", *pictures, style=_TRIPLE), caption, class_="view")
+    return tag("div", side_by_side(shown, side, room), caption, class_="view")
 
 
-def _in_space(result: DepthResult, unit: str) -> Drawn | None:
-    """The points of all maps and the cameras, as far as a page can take them; None where there are none."""
-    room = max(1, _MOST_POINTS // len(result.maps))
-    parts = list(_clouds(result, room))
-    points = np.concatenate([points for points, _ in parts])
-    if not len(points):
-        return None
-    colors = np.concatenate([colors for _, colors in parts])
-    distances = np.linalg.norm(points - np.median(points, axis=0), axis=1)
-    near = distances <= np.quantile(distances, _FAR)
-    mesh = Mesh(points[near], np.zeros((0, 3), np.int32), colors=colors[near])
-    world_from_cam = inverse_rigid(np.stack([one.cam_from_world for one in result.maps]))
-    cameras = SceneCameras(
-        "cameras", world_from_cam, tuple(one.camera for one in result.maps), tuple(one.name for one in result.maps)
-    )
-    bounds = np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]).astype(np.float64)
-    eye = behind_cameras(world_from_cam, bounds)
-    scene = Scene((SceneMesh("depth", mesh), cameras), up_of_cameras(world_from_cam), eye, unit=unit)
-    return draw(scene, "depth-in-space", "min(72vh,660px)")
+def side_by_side(shown: Mapping[str, NDArray[np.uint8]], side: int, room: int) -> Html:
+    """Pictures beside each other.
 
-
-def _clouds(result: DepthResult, room: int) -> Iterator[tuple[Any, Any]]:
-    """Points and colours of each map, at most `room`, evenly picked from those that are sure."""
-    for one in result.maps:
-        rows, columns = np.nonzero((one.depth > 0.0) & (one.confidence >= _SURE))
-        picked = np.linspace(0, len(rows) - 1, min(len(rows), room)).astype(np.intp)
-        rows, columns = rows[picked], columns[picked]
-        rays = one.camera.unproject(np.stack([columns, rows], axis=1).astype(np.float64))
-        seen = rays / rays[:, 2:] * one.depth[rows, columns, None]
-        world_from_cam = inverse_rigid(one.cam_from_world)
-        points = seen @ world_from_cam[:3, :3].T + world_from_cam[:3, 3]
-        yield points.astype(np.float32), one.color[rows, columns]
+    Args:
+        shown: by their descriptions, (h, w, 3) BGR.
+        side: largest side of each, pixels.
+        room: for each, bytes.
+    """
+    pictures = [
+        tag(
+            "img", src=data_uri(small_jpeg(pixels, side, room), "image/jpeg"), alt=words, loading="lazy", style=_PICTURE
+        )
+        for words, pixels in shown.items()
+    ]
+    return tag("div", *pictures, style=_BESIDE.format(count=len(pictures)))
 
 
 def _table_section(content: Mapping[str, Any]) -> Html:

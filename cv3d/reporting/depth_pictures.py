@@ -95,6 +95,12 @@ def depth_colors(depth: NDArray[np.float32]) -> Bgr:
     return np.asarray(np.where(found[..., None], colors, _NOTHING), np.uint8)
 
 
+def disparity_colors(disparity: NDArray[np.float32]) -> Bgr:
+    """Disparities in colours, (h, w, 3), as those of the depth that goes with them."""
+    found = disparity > 0.0
+    return depth_colors(np.divide(np.float32(1.0), disparity, out=np.zeros_like(disparity), where=found))
+
+
 def confidence_colors(confidence: NDArray[np.float32]) -> Bgr:
     """Confidences in colours, (h, w, 3): the brighter, the surer."""
     colors = cv2.applyColorMap(confidence_in_steps(confidence), cv2.COLORMAP_VIRIDIS)
