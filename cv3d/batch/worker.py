@@ -33,6 +33,9 @@ from cv3d.formats.atomic import atomic_write_text
 Main = Callable[[Sequence[str]], int]
 """A program: takes the arguments after its name, returns its exit code."""
 
+BEGUN = b"{}\n"
+"""Sent when a task begins: from now on its time counts."""
+
 _MOST_RESULT = 64 << 20
 
 
@@ -165,6 +168,7 @@ def serve(descriptor: int, program: str) -> None:
     main, host = load(program), socket.gethostname()
     while True:
         task = tasks.get()
+        connection.sendall(BEGUN)
         outcome = run_task(task, main, host)
         connection.sendall(json.dumps(asdict(outcome)).encode() + b"\n")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cv3d.batch.jobs import End, Outcome, Task
 from cv3d.batch.results import last_error
+from cv3d.batch.worker import BEGUN
 from cv3d.compute import usable_cores
 
 THREAD_VARIABLES = (
@@ -58,7 +59,7 @@ class WorkerProcess:
         self._received = b""
         self._first_size: int | None = None
         self._next_look = 0.0
-        self._begin = 0.0
+        self._begin, self._has_begun = 0.0, False
         self._killed_for: tuple[End, str] | None = None
         self.task: Task | None = None
         """What it is working on."""
@@ -70,7 +71,7 @@ class WorkerProcess:
 
     def start(self, task: Task) -> None:
         """Give it a task; it has none."""
-        self.task, self._begin, self._killed_for = task, time.monotonic(), None
+        self.task, self._begin, self._has_begun, self._killed_for = task, time.monotonic(), False, None
         line = json.dumps(vars(task)).encode() + b"\n"
         if self._connection is None:
             self._spawn()
@@ -104,6 +105,8 @@ class WorkerProcess:
         if not data:
             return self._after_death(task)
         self._received += data
+        if self._received.startswith(BEGUN):
+            self._received, self._begin, self._has_begun = self._received[len(BEGUN) :], time.monotonic(), True
         if not self._received.endswith(b"\n"):
             return None
         message = json.loads(self._received)
@@ -132,7 +135,7 @@ class WorkerProcess:
         task, now = self.task, time.monotonic()
         if task is None or self._process is None or self._killed_for is not None:
             return
-        if task.timeout_s is not None and now - self._begin > task.timeout_s:
+        if task.timeout_s is not None and self._has_begun and now - self._begin > task.timeout_s:
             self.kill(End.TIMEOUT, f"took longer than --timeout {task.timeout_s:g} s")
         elif task.memory_bytes is not None and now >= self._next_look:
             self._next_look = now + _BETWEEN_LOOKS_S
@@ -146,7 +149,7 @@ class WorkerProcess:
         if self.task is None:
             return None
         waits = [] if self.task.memory_bytes is None else [_BETWEEN_LOOKS_S]
-        if self.task.timeout_s is not None:
+        if self.task.timeout_s is not None and self._has_begun:
             waits.append(max(0.0, self._begin + self.task.timeout_s - time.monotonic()) + 0.001)
         return min(waits, default=None)
 

@@ -27,22 +27,24 @@ RunBatch = Callable[..., BatchResult]
 Table = Callable[[], dict[str, dict[str, str]]]
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
     """Two nodes, "east" and "west", a core each; this process is connected to them."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-    from ray.cluster_utils import Cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "180")
+        import ray
+        from ray.cluster_utils import Cluster
 
-    shape = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    made = Cluster(initialize_head=True, head_node_args={**shape, "node_name": "east", "include_dashboard": False})
-    try:
-        made.west = made.add_node(**shape, node_name="west")
-        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
+        shape = {"num_cpus": 1, "object_store_memory": 80 << 20}
+        made = Cluster(initialize_head=True, head_node_args={**shape, "node_name": "east", "include_dashboard": False})
+        try:
+            made.west = made.add_node(**shape, node_name="west")
+            ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()
 
 
 def test_the_same_results_as_here_on_both_nodes(
@@ -69,9 +71,22 @@ def test_work_goes_where_the_data_is(cluster: Any, run_batch: RunBatch, clips: P
     assert hosts[0] == hosts[2] == hosts[4] != hosts[1] == hosts[3] == hosts[5]
 
 
+def test_a_node_without_the_file_system_sends_home_what_was_written(
+    cluster: Any, run_batch: RunBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cv3d.batch.ray_engine.Errand", lambda *values: Errand(*values[:-1], "of another batch"))
+    result = run_batch("chance", engine="ray", jobs=None)
+    assert (result.done, result.failed) == (3, 0)
+    for name in "abc":
+        folder = tmp_path / "out" / name
+        assert (folder / "first").read_bytes() == (folder / "second").read_bytes()
+        assert (tmp_path / "out" / "logs" / f"{name}.log").exists()
+
+
 def test_a_node_killed_in_the_middle_loses_nothing(
     cluster: Any, run_batch: RunBatch, tmp_path: Path, journal_rows: Any
 ) -> None:
+    """The last test: it leaves a cluster of one node."""
     orders = [Order("chance", f"x{k}", ("0.5",)) for k in range(24)]
 
     def kill() -> None:
@@ -93,15 +108,3 @@ def test_a_node_killed_in_the_middle_loses_nothing(
         assert (folder / "first").read_bytes() == (folder / "second").read_bytes()
     assert len({row["host"] for row in rows.values()}) == 2
     assert any(row["losses"] for row in rows.values())
-
-
-def test_a_node_without_the_file_system_sends_home_what_was_written(
-    cluster: Any, run_batch: RunBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cv3d.batch.ray_engine.Errand", lambda *values: Errand(*values[:-1], "of another batch"))
-    result = run_batch("chance", engine="ray", jobs=None)
-    assert (result.done, result.failed) == (3, 0)
-    for name in "abc":
-        folder = tmp_path / "out" / name
-        assert (folder / "first").read_bytes() == (folder / "second").read_bytes()
-        assert (tmp_path / "out" / "logs" / f"{name}.log").exists()
