@@ -12,9 +12,9 @@ from cv3d.depth.posed import PosedSet
 
 Floats = NDArray[np.float64]
 
-_BEST_ANGLE = math.radians(8.0)
+_BEST_ANGLE = math.radians(5.0)
 """Between two rays to a point: small angles leave the depth open, large ones show the surface too differently."""
-_BELOW, _ABOVE = math.radians(4.0), math.radians(14.0)
+_BELOW, _ABOVE = math.radians(2.0), math.radians(10.0)
 _LEAST_SHARED = 8
 """Points that two pictures have to share."""
 _LEAST_POINTS = 8

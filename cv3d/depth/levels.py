@@ -13,7 +13,7 @@ from cv3d.geometry.cameras.camera import Camera
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 
-COARSEST_SIDE = 72
+COARSEST_SIDE = 120
 """Pixels along the longer side of the smallest pictures, at least: fewer would show nothing to match."""
 
 

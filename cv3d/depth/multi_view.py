@@ -26,7 +26,7 @@ from cv3d.depth.levels import Level, pyramid
 from cv3d.depth.options import DepthOptions
 from cv3d.depth.posed import PosedSet
 from cv3d.depth.problem import Problem, make_problem
-from cv3d.depth.propagating import Course, enlarged, improved, planes_by_chance
+from cv3d.depth.propagating import Course, enlarged, improved, planes_between
 from cv3d.depth.result import DepthMap, DepthResult, LeftOutView
 from cv3d.depth.steps import Steps, set_digest
 from cv3d.depth.store import DepthStore
@@ -57,6 +57,8 @@ class _View:
     sources: tuple[int, ...]
     """Keys of the views that it is compared with."""
     inverse_range: tuple[float, float]
+    points: NDArray[np.float64]
+    """Where it sees points of the set, and their inverse depth, (k, 3)."""
 
     def level(self, number: int) -> Level:
         """The view at a size: 0 for the whole."""
@@ -153,7 +155,9 @@ def _read(
             left_out.append(LeftOutView(view.picture.name, str(error)))
             continue
         levels = pyramid(color, camera, view.cam_from_world)
-        views[i] = _View(view.picture.name, camera, color, levels, choice.views, choice.inverse_range)
+        views[i] = _View(
+            view.picture.name, camera, color, levels, choice.views, choice.inverse_range, _seen(posed, i, camera)
+        )
     read = {}
     for i, view_ in views.items():
         sources = tuple(j for j in view_.sources if j in views)
@@ -166,6 +170,14 @@ def _read(
     if not any(one.sources for one in kept.values()):
         raise EstimationError("no two of the pictures that can be read see the same")
     return {i: one for i, one in kept.items() if one.sources}
+
+
+def _seen(posed: PosedSet, i: int, camera: Camera) -> NDArray[np.float64]:
+    """Column, row and inverse depth of the points that a view sees, (k, 3)."""
+    view = posed.views[i]
+    points = posed.points[view.points] @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3]
+    points = points[points[:, 2] > 0.0]
+    return np.concatenate([camera.project(points), 1.0 / points[:, 2:]], axis=1)
 
 
 class _Job:
@@ -224,10 +236,12 @@ class _Job:
         for number in range(len(view.levels) - 1, top - 1, -1):
             problem = self._problem(i, number)
             if planes is None:
-                course = Course(options.coarse_iterations, _COARSE_PX)
-                planes = planes_by_chance(problem, seed, self._compute)
+                course = Course(options.coarse_iterations, _COARSE_PX, is_wide=True)
+                share = view.level(number).gray.shape[1] / view.camera.width
+                points = view.points * (share, share, 1.0) + (0.5 * share - 0.5, 0.5 * share - 0.5, 0.0)
+                planes = planes_between(points, problem, seed, self._compute)
             else:
-                course = Course(options.iterations, 1.0)
+                course = Course(options.iterations, 1.0, is_wide=True)
                 planes = enlarged(planes, *view.levels[number].size)
             planes, costs = improved(problem, planes, course, seed + number, self._compute)
         assert planes is not None
@@ -237,14 +251,14 @@ class _Job:
         """Once more, in the light of what the others have found."""
         inverses = [self._states[j][0][0] for j in self._views[i].sources]
         problem = self._problem(i, self._top, inverses)
-        return improved(problem, self._states[i][0], Course(1, 1.0), seed, self._compute)
+        return improved(problem, self._states[i][0], Course(1, 1.0, is_wide=False), seed, self._compute)
 
     def _fine(self, i: int, seed: int) -> State:
         """At the full size."""
         view = self._views[i]
         inverses = [enlarged(self._states[j][0], *self._views[j].levels[0].size)[0] for j in view.sources]
         planes = enlarged(self._states[i][0], *view.levels[0].size)
-        course = Course(self._options.fine_iterations, 1.0)
+        course = Course(self._options.fine_iterations, 1.0, is_wide=False)
         return improved(self._problem(i, 0, inverses), planes, course, seed, self._compute)
 
     def _problem(self, i: int, number: int, inverses: list[Tensor] | None = None) -> Problem:

@@ -14,6 +14,10 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
+BEST = 4
+"""Sources whose costs count: few see what is half hidden."""
+UNLIKE = 0.4
+"""Cost of windows that are not alike, or that a source does not see: more is not worse."""
 RADIUS = 5
 """Of a window, pixels."""
 _STEP = 2
@@ -95,7 +99,7 @@ class Problem:
 
     @property
     def scalars(self) -> Floats:
-        """Numbers for the sweeps, (9,): see there."""
+        """Numbers for the sweeps, (10,): see there."""
         return np.array(
             [
                 NOISE**2,
@@ -107,6 +111,7 @@ class Problem:
                 1.0 / (2.0 * _TONE**2),
                 _SAME_PX * self.pixel_step,
                 float(RADIUS),
+                UNLIKE,
             ],
             np.float32,
         )
@@ -151,7 +156,7 @@ def make_problem(
         inverse_range[1],
         inverse_range[0],
         _pixel_step(reference, lenses, inverse_range),
-        (len(sources) + 1) // 2,
+        min(BEST, len(sources)),
         geometric,
     )
 

@@ -142,11 +142,14 @@ def _source_cost(
     parts: Floats,
 ) -> Number:
     """What a plane costs in one source."""
-    cost = _matching_cost(
-        w, a, b, u, v, lenses[s], images[s], sizes[s], offsets, values, shares, mean, spread, scalars[0],
-        words, parts,
+    cost = min(
+        _matching_cost(
+            w, a, b, u, v, lenses[s], images[s], sizes[s], offsets, values, shares, mean, spread, scalars[0],
+            words, parts,
+        ),
+        scalars[9],
     )  # fmt: skip
-    if scalars[1] > ZERO and cost < WORST:
+    if scalars[1] > ZERO:
         cost += scalars[1] * _geometric_cost(w, u, v, lenses[s], backs[s], inverses[s], sizes[s], scalars[2])
     return cost
 
@@ -273,7 +276,7 @@ def sweep_rows(
     costs: Floats,
     regions: Ints,
     chances: Floats,
-    steps: Floats,
+    tries: Floats,
     reference: Bytes,
     camera: Floats,
     lenses: Floats,
@@ -292,7 +295,7 @@ def sweep_rows(
     values, shares = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.float32)
     ordered, asked = np.empty(len(lenses), np.float32), np.arange(len(lenses)).astype(np.int32)
     words, parts = np.empty(SAMPLES, np.uint32), np.empty((2, SAMPLES), np.float32)
-    tried = len(regions) + (len(chances) + 2) // 3
+    tried = len(regions) + len(tries)
     for v in range(first, last):
         for u in range((v + parity) % 2, width, 2):
             mean, spread = fill_windows(u, v, reference, offsets, near, scalars[6], values, shares)
@@ -316,10 +319,11 @@ def sweep_rows(
                     a2, b2 = planes[1, at_v, at_u], planes[2, at_v, at_u]
                     w2 = planes[0, at_v, at_u] + a2 * np.float32(u - at_u) + b2 * np.float32(v - at_v)
                 else:
-                    c = 3 * (k - len(regions))
-                    w2 = w + steps[c] * chances[c, v, u]
-                    a2 = a + steps[c + 1] * chances[c + 1, v, u]
-                    b2 = b + steps[c + 2] * chances[c + 2, v, u]
+                    t = k - len(regions)
+                    w2 = tries[t, 0] * w + tries[t, 1] + tries[t, 2] * chances[3 * t, v, u]
+                    slant = tries[t, 3] + tries[t, 4] * w2
+                    a2 = tries[t, 0] * a + slant * chances[3 * t + 1, v, u]
+                    b2 = tries[t, 0] * b + slant * chances[3 * t + 2, v, u]
                 apart = abs(w2 - w) + scalars[8] * (abs(a2 - a) + abs(b2 - b))
                 if apart < scalars[7] or not _is_plane(w2, a2, b2, np.float32(u), np.float32(v), camera, scalars):
                     continue

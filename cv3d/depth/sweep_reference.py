@@ -61,7 +61,7 @@ class TorchSweeper:
             parts.append(self._cost(flat[:, chunk], u.float(), v.float(), self._window(u, v)))
         return torch.cat(parts).reshape(self.height, self.width)
 
-    def sweep(self, planes: Tensor, costs: Tensor, parity: int, chances: Tensor, steps: Tensor) -> None:
+    def sweep(self, planes: Tensor, costs: Tensor, parity: int, chances: Tensor, tries: Tensor) -> None:
         """Better planes for the pixels of one colour, in place.
 
         Args:
@@ -69,7 +69,7 @@ class TorchSweeper:
             costs: of the planes, (h, w).
             parity: the colour, 0 or 1.
             chances: between -1 and 1, (3 k, h, w), for k tries.
-            steps: of each chance, (3 k,).
+            tries: what is made of them, (k, 5): see :func:`cv3d.depth.propagating.tries_of`.
         """
         flat, cost = planes.view(3, -1), costs.view(-1)
         drawn = chances.reshape(len(chances), -1)
@@ -84,8 +84,11 @@ class TorchSweeper:
                 least, asked = costs_[: self.best].mean(dim=0), order[: self.best]
             for region in self.regions:
                 own, least = self._tried(self._taken(flat, cost, u, v, region), own, least, *places, windows, asked)
-            for k in range(0, len(steps), 3):
-                moved = own + steps[k : k + 3, None] * drawn[k : k + 3, index]
+            for k, (keeps, middle, step, slant, lean) in enumerate(tries.tolist()):
+                c0, c1, c2 = drawn[3 * k : 3 * k + 3, index]
+                w = keeps * own[0] + middle + step * c0
+                slope = slant + lean * w
+                moved = torch.stack([w, keeps * own[1] + slope * c1, keeps * own[2] + slope * c2])
                 own, least = self._tried(moved, own, least, *places, windows, asked)
             flat[:, index], cost[index] = own, least
 
@@ -155,10 +158,9 @@ class TorchSweeper:
         """What planes cost in each source, (s, n)."""
         costs = []
         for s in range(len(self.lenses)):
-            cost = self._matching_cost(planes, u, v, windows, s)
+            cost = self._matching_cost(planes, u, v, windows, s).clamp(max=self.scalars[9])
             if self.scalars[1] > 0.0:
-                error = self._reprojection_error(planes[0], u, v, s)
-                cost = torch.where(cost < _WORST, cost + self.scalars[1] * error, cost)
+                cost = cost + self.scalars[1] * self._reprojection_error(planes[0], u, v, s)
             costs.append(cost)
         return torch.stack(costs)
 

@@ -27,7 +27,7 @@ class Sweeper(Protocol):
         """The cost of every pixel's plane."""
         ...
 
-    def sweep(self, planes: Tensor, costs: Tensor, parity: int, chances: Tensor, steps: Tensor) -> None:
+    def sweep(self, planes: Tensor, costs: Tensor, parity: int, chances: Tensor, tries: Tensor) -> None:
         """Better planes for the pixels of one colour."""
         ...
 
@@ -59,9 +59,9 @@ class FusedSweeper:
         self._over_rows(evaluate_rows, planes.numpy(), costs.numpy(), *self._known)
         return costs
 
-    def sweep(self, planes: Tensor, costs: Tensor, parity: int, chances: Tensor, steps: Tensor) -> None:
+    def sweep(self, planes: Tensor, costs: Tensor, parity: int, chances: Tensor, tries: Tensor) -> None:
         """Better planes for the pixels of one colour."""
-        arrays = [one.numpy() for one in (planes, costs, chances, steps)]
+        arrays = [one.numpy() for one in (planes, costs, chances, tries)]
         known = (*self._known, self._narrow)
         self._over_rows(sweep_rows, parity, arrays[0], arrays[1], REGIONS, arrays[2], arrays[3], *known)
 
