@@ -2,8 +2,8 @@
 
     python tests/benchmarks/batch_kills.py --rounds 50
 
-Each round starts the batch that the round before left, and after a random time kills the batch process, a worker, or
-both; the last runs to its end. Every job writes two files of one chance content, the second some time after the first,
+Each round starts the batch that the round before left, and after a random time, counted from its start or from its first
+new output, kills the batch process, a worker, or both; the last runs to its end. Every job writes two files of one chance content, the second some time after the first,
 so that no two runs of a job give the same bytes: what an output was when it first appeared it has to stay. Counted are
 outputs that are missing, half-written, changed, or not what the journal says; all four are to be 0.
 """
@@ -64,14 +64,19 @@ def observe(out: Path, seen: dict[str, str], tally: Counter[str]) -> None:
             tally["changed"] += 1
 
 
-def run_round(folder: Path, pause_s: float, wait_s: float | None, whom: str, tally: Counter[str]) -> str:
-    """One run of the batch, killed after `wait_s`; what it said."""
+def run_round(
+    folder: Path, pause_s: float, wait_s: float | None, whom: str, tally: Counter[str], from_output: bool = False
+) -> str:
+    """One run of the batch, killed after `wait_s`, which begins with its first new output or at once; what it said."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
     with subprocess.Popen(
         [sys.executable, "-c", CODE, str(pause_s)], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
         workers: list[int] = []
         if wait_s is not None:
+            before = len(list((folder / "out").glob("clip*")))
+            while from_output and process.poll() is None and len(list((folder / "out").glob("clip*"))) == before:
+                time.sleep(0.02)
             time.sleep(wait_s)
             workers = children_of(process.pid)
             if whom != "batch" and workers and kill(random.choice(workers)):
@@ -87,9 +92,9 @@ def run_round(folder: Path, pause_s: float, wait_s: float | None, whom: str, tal
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--jobs", type=int, default=1500)
+    parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--pause", type=float, default=0.01, help="seconds between the two files of a job")
-    parser.add_argument("--longest", type=float, default=3.0, help="seconds until a kill, at most")
+    parser.add_argument("--longest", type=float, default=2.0, help="seconds until a kill, at most")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     random.seed(given.seed)
@@ -102,7 +107,8 @@ def main() -> None:
             (folder / "clips" / f"clip{k:05d}.mp4").touch()
         for k in range(given.rounds):
             wait = random.uniform(0.05, given.longest)
-            run_round(folder, given.pause, wait, random.choice(("batch", "worker", "both")), tally)
+            whom, from_output = random.choice(("batch", "worker", "both")), random.random() < 0.7
+            run_round(folder, given.pause, wait, whom, tally, from_output)
             observe(folder / "out", seen, tally)
             print(f"round {k + 1}: killed after {wait:.2f} s, {len(seen)} outputs", flush=True)
         print("last run (total, done, kept, failed):", run_round(folder, given.pause, None, "", tally).strip())
