@@ -68,6 +68,7 @@ COMMANDS: dict[str, Verb | Group] = {
     ),
     "schema": Verb("cv3d.cli.schema:schema", "Print the JSON Schema of a result."),
     "batch": Verb("cv3d.cli.batch:batch", "Run a command on many inputs, here or on a Ray cluster."),
+    "bench": Verb("cv3d.cli.bench:bench", "Time each stage on this machine, beside peers if asked for."),
     "doctor": Verb("cv3d.cli.doctor:doctor", "Say what this installation has and lacks, and how to get it."),
 }
 
