@@ -62,8 +62,10 @@ def choose(sums: Tensor) -> Choice:
     below, above = (sums.gather(-1, (at + k).clamp(0, count - 1))[..., 0] - lowest for k in (-1, 1))
     is_inside = (whole > 0) & (whole < count - 1)
     fraction = torch.where(is_inside, between(below, above), torch.zeros((), device=sums.device))
-    arrays = (one.cpu().numpy() for one in (whole, fraction, right & _LOW, lowest, second))
-    return Choice(*arrays)
+    # float32 holds all of them exactly, and the host waits once.
+    together = torch.stack([one.to(torch.float32) for one in (whole, fraction, right & _LOW, lowest, second)])
+    arrays = together.cpu().numpy()
+    return Choice(arrays[0].astype(np.int32), arrays[1], *(one.astype(np.int32) for one in arrays[2:]))
 
 
 def between(below: Tensor, above: Tensor) -> Tensor:

@@ -20,19 +20,18 @@ Words = NDArray[np.uint64]
 
 _R = CENSUS_RADIUS
 _PAIRS, _FOURS, _EIGHTS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
-_BYTES = np.uint64(0x0101010101010101)
-_1, _2, _4, _56 = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
+_1, _2, _4, _8, _16, _32 = (np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(8), np.uint64(16), np.uint64(32))
+_LAST = np.uint64(0x3F)
 
 
 @fused
-def describe_rows(padded: Bytes, first: int, last: int, reverse: bool, planes: Bytes, census: Words) -> None:
+def describe_rows(padded: Bytes, first: int, last: int, planes: Bytes, census: Words) -> None:
     """Describe rows first to last of a picture.
 
     Args:
         padded: the picture with `CENSUS_RADIUS` copies of its border around, (h + 6, w + 6).
         first: first row.
         last: row after the last one.
-        reverse: whether columns are written from the last to the first, as the right picture's are looked at.
         planes: (5, h, w) written: brightness, lowest, highest, derivatives along and across the row.
         census: (h, w) written: bits of the neighbours that are darker.
     """
@@ -41,27 +40,27 @@ def describe_rows(padded: Bytes, first: int, last: int, reverse: bool, planes: B
     for y in range(first, last):
         above, row, below = padded[y + _R - 1], padded[y + _R], padded[y + _R + 1]
         for x in range(width):
-            at = width - 1 - x if reverse else x
             p = x + _R
             gray = np.int32(row[p])
             before, after = (gray + row[p - 1]) >> 1, (gray + row[p + 1]) >> 1
-            planes[0, y, at] = gray
-            planes[1, y, at] = min(before, after, gray)
-            planes[2, y, at] = max(before, after, gray)
+            planes[0, y, x] = gray
+            planes[1, y, x] = min(before, after, gray)
+            planes[2, y, x] = max(before, after, gray)
             west = np.int32(above[p - 1]) + 2 * np.int32(row[p - 1]) + np.int32(below[p - 1])
             east = np.int32(above[p + 1]) + 2 * np.int32(row[p + 1]) + np.int32(below[p + 1])
             north = np.int32(above[p - 1]) + 2 * np.int32(above[p]) + np.int32(above[p + 1])
             south = np.int32(below[p - 1]) + 2 * np.int32(below[p]) + np.int32(below[p + 1])
             along, across = np.int32(east - west + 2) >> 2, np.int32(south - north + 2) >> 2
-            planes[3, y, at] = min(max(along, low), high) + middle
-            planes[4, y, at] = min(max(across, low), high) + middle
-            bits = np.uint64(0)
-            for dy in range(2 * _R + 1):
-                near = padded[y + dy]
-                for dx in range(2 * _R + 1):
-                    if dy != _R or dx != _R:
-                        bits = (bits << _1) | np.uint64(near[x + dx] < row[p])
-            census[y, at] = bits
+            planes[3, y, x] = min(max(along, low), high) + middle
+            planes[4, y, x] = min(max(across, low), high) + middle
+        bits = census[y]
+        bits[:] = 0
+        for dy in range(2 * _R + 1):
+            for dx in range(2 * _R + 1):
+                if dy != _R or dx != _R:
+                    near, centre = padded[y + dy, dx : dx + width], row[_R : _R + width]
+                    for x in range(width):
+                        bits[x] = (bits[x] << _1) | np.uint64(near[x] < centre[x])
 
 
 @fused
@@ -94,7 +93,9 @@ def cost_rows(
                 word = word - ((word >> _1) & _PAIRS)
                 word = (word & _FOURS) + ((word >> _2) & _FOURS)
                 word = (word + (word >> _4)) & _EIGHTS
-                costs[d] = np.uint8((word * _BYTES) >> _56)
+                word = word + (word >> _32)
+                word = word + (word >> _16)
+                costs[d] = np.uint8((word + (word >> _8)) & _LAST)
             for d in range(count):
                 brightness = max(np.int16(gray - np.int16(highest[d])), np.int16(np.int16(lowest[d]) - gray))
                 brightness = min(max(brightness, np.int16(0)), np.int16(MOST_BRIGHTNESS))

@@ -66,10 +66,10 @@ def _described(
     height, width = gray.shape
     padded = np.pad(gray, CENSUS_RADIUS, mode="edge")
     planes, census = np.empty((5, height, width), np.uint8), np.empty((height, width), np.uint64)
-    by_rows(lambda first, last: describe_rows(padded, first, last, beyond > 0, planes, census))
-    if beyond > 1:
-        planes = np.pad(planes, ((0, 0), (0, 0), (0, beyond - 1)), mode="edge")
-        census = np.pad(census, ((0, 0), (0, beyond - 1)), mode="edge")
+    by_rows(lambda first, last: describe_rows(padded, first, last, planes, census))
+    if beyond > 0:
+        planes = np.pad(planes[:, :, ::-1], ((0, 0), (0, 0), (0, beyond - 1)), mode="edge")
+        census = np.pad(census[:, ::-1], ((0, 0), (0, beyond - 1)), mode="edge")
     return planes, census
 
 

@@ -15,6 +15,7 @@ from cv3d.depth.stereo.engines import Gray, Matching, matching_for
 from cv3d.depth.stereo.filling import filled, smoothed
 from cv3d.depth.stereo.judging import judge
 from cv3d.depth.stereo.options import StereoOptions
+from cv3d.depth.stereo.refining import refined
 from cv3d.depth.stereo.result import Disparity
 from cv3d.depth.stereo.searching import find_range
 from cv3d.errors import InputError
@@ -65,6 +66,8 @@ def stereo_disparity(
     matched = time.perf_counter()
     disparity, confidence = judge(choice, options)
     disparity = smoothed(disparity)
+    if options.is_subpixel:
+        disparity = smoothed(refined(disparity, *grays))
     if options.is_filled:
         # What is confirmed but not sure says more of a hole than what lies around it.
         loose, _ = judge(choice, replace(options, min_confidence=0.0))

@@ -72,7 +72,7 @@ def judge_rows(rows: RowCheck, is_rectified_here: bool) -> tuple[str, ...]:
             else "give the pair's calibration to have it rectified"
         )
         raise InputError(
-            f"counterparts are not on the same rows: {rows.matches} sparse matches lie {rows.offset_px:+.1f} px lower "
+            f"counterparts are not on the same rows: {rows.matches} sparse matches lie {_down(rows.offset_px)} "
             f"in the right picture in the median, with a spread of {rows.spread_px:.1f} px; {cure}"
         )
     low, high = rows.columns_px
@@ -83,7 +83,7 @@ def judge_rows(rows: RowCheck, is_rectified_here: bool) -> tuple[str, ...]:
     notes = []
     if max(abs(rows.offset_px), rows.spread_px) > _ODD_PX:
         notes.append(
-            f"counterparts lie {rows.offset_px:+.2f} px lower in the right picture, with a spread of "
+            f"counterparts lie {_down(rows.offset_px)} in the right picture, with a spread of "
             f"{rows.spread_px:.2f} px: the rectification is not exact, and disparities suffer"
         )
     if rows.behind > _MIXED:
@@ -92,6 +92,10 @@ def judge_rows(rows: RowCheck, is_rectified_here: bool) -> tuple[str, ...]:
             "the pair is rectified for axes that meet, and what lies behind is not found"
         )
     return tuple(notes)
+
+
+def _down(offset: float) -> str:
+    return f"{abs(offset):.1f} px {'lower' if offset > 0.0 else 'higher'}"
 
 
 def _reduced(gray: Gray, factor: float) -> Gray:

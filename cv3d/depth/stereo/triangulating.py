@@ -20,8 +20,8 @@ def stereo_depth(disparity: Floats, camera: Camera, baseline_m: float, principal
         disparity: (..., h, w) column in the left picture minus column in the right one, pixels; 0 where there is none.
         camera: pinhole camera of the rectified left picture.
         baseline_m: distance between the cameras, metres; or in another unit, which the depth is then in.
-        principal_offset_px: principal column of the right camera minus the left one's, pixels, Middlebury's `doffs`: not
-            0 where the pair is rectified so that a finite distance has disparity 0.
+        principal_offset_px: principal column of the right camera minus the left one's, pixels, Middlebury's `doffs`;
+            not 0 where the pair is rectified so that a finite distance has disparity 0.
 
     Returns:
         (..., h, w) float32; 0 where there is no disparity, or one that no point before the camera has.
