@@ -122,7 +122,7 @@ def _volume_open3d(inputs: Inputs) -> Callable[[], Any]:
     intrinsic = core.Tensor(np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))
     pictures = [
         (
-            o3d.t.geometry.Image(core.Tensor(frame.depth)),
+            o3d.t.geometry.Image(core.Tensor((1000.0 * frame.depth + 0.5).astype(np.uint16))),
             o3d.t.geometry.Image(core.Tensor(np.ascontiguousarray(frame.color))),
             core.Tensor(np.ascontiguousarray(frame.cam_from_world)),
         )
@@ -133,8 +133,8 @@ def _volume_open3d(inputs: Inputs) -> Callable[[], Any]:
         types = (core.float32, core.float32, core.float32)
         grid = o3d.t.geometry.VoxelBlockGrid(("tsdf", "weight", "color"), types, ((1), (1), (3)), VOXEL_M, 8, 10000)
         for depth, color, extrinsic in pictures:
-            blocks = grid.compute_unique_block_coordinates(depth, intrinsic, extrinsic, 1.0, 4.0, 4.0)
-            grid.integrate(blocks, depth, color, intrinsic, intrinsic, extrinsic, 1.0, 4.0, 4.0)
+            blocks = grid.compute_unique_block_coordinates(depth, intrinsic, extrinsic, 1000.0, 4.0, 4.0)
+            grid.integrate(blocks, depth, color, intrinsic, extrinsic, 1000.0, 4.0, 4.0)
         return grid
 
     return fuse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -21,6 +22,7 @@ from cv3d.progress import SILENT, Progress
 
 _STAGE = "timing"
 _NAN = float("nan")
+_LONGEST_NOTE = 200
 
 
 def bench(
@@ -114,8 +116,7 @@ def _timed(stage: Stage, program: str, note: str, device: str, start: Callable[[
         found = measure(work, quick=quick)
     # What a device lacks raises NotImplementedError or RuntimeError, a peer whatever it likes.
     except (Cv3dError, ImportError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        lines = str(error).strip().splitlines()
-        note = f"failed: {lines[0] if lines else type(error).__name__}"
+        note = f"failed: {_one_line(error)}"
         return Timing(stage.name, program, device, stage.counted, 0, _NAN, _NAN, _NAN, _NAN, 0, {}, note)
     return Timing(
         stage.name,
@@ -131,3 +132,9 @@ def _timed(stage: Stage, program: str, note: str, device: str, start: Callable[[
         found.parts,
         note,
     )
+
+
+def _one_line(error: Exception) -> str:
+    """The first line of what it says, without colours."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[0][:_LONGEST_NOTE] if lines else type(error).__name__
