@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from cv3d.geometry.mesh import Mesh as Mesh
     from cv3d.geometry.trajectory import Trajectory as Trajectory
     from cv3d.mapping.options import MapOptions as MapOptions
-    from cv3d.mapping.running import reconstruct as reconstruct
     from cv3d.mapping.scene import Scene as Scene
     from cv3d.media.key_choice import frames as frames
     from cv3d.media.undistorting import rectify_pair as rectify_pair
@@ -50,6 +49,8 @@ if TYPE_CHECKING:
     from cv3d.odometry.estimator import Odometry as Odometry
     from cv3d.odometry.results import OdometryResult as OdometryResult
     from cv3d.odometry.running import odometry as odometry
+    from cv3d.reconstruction import ReconstructOptions as ReconstructOptions
+    from cv3d.reconstruction import reconstruct as reconstruct
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ _PUBLIC = {
     "Odometry": "cv3d.odometry.estimator",
     "OdometryResult": "cv3d.odometry.results",
     "PairMatch": "cv3d.features.matching",
+    "ReconstructOptions": "cv3d.reconstruction",
     "Rig": "cv3d.geometry.cameras.rig",
     "RigCalibration": "cv3d.calibration.rig.result",
     "Scene": "cv3d.mapping.scene",
@@ -87,7 +89,7 @@ _PUBLIC = {
     "read_cameras": "cv3d.formats.reading",
     "read_mesh": "cv3d.formats.meshes",
     "read_trajectory": "cv3d.formats.trajectories",
-    "reconstruct": "cv3d.mapping.running",
+    "reconstruct": "cv3d.reconstruction",
     "rectify_pair": "cv3d.media.undistorting",
     "track": "cv3d.features.tracks",
     "undistort": "cv3d.media.undistorting",
@@ -106,6 +108,7 @@ __all__ = [
     "Odometry",
     "OdometryResult",
     "PairMatch",
+    "ReconstructOptions",
     "Rig",
     "RigCalibration",
     "Scene",

@@ -1,4 +1,4 @@
-"""`cv3d reconstruct`: from pictures or a clip to cameras, poses and points."""
+"""`cv3d reconstruct`: from pictures or a clip to cameras, poses, points, depth and a surface."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cv3d.errors import QualityError, UsageError
 
 if TYPE_CHECKING:
     from cv3d.geometry.cameras.camera import Camera
-    from cv3d.mapping.options import MapOptions
-    from cv3d.mapping.scene import Scene
+    from cv3d.reconstruction.options import ReconstructOptions
+    from cv3d.reconstruction.scene import DenseScene
 
 _SCALES_ASKED_FOR = ("distance", "board")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -36,8 +36,17 @@ def reconstruct(
     output: OutputOption = None,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="STAGE", help="The last stage: frames, features, matches or poses."),
-    ] = "poses",
+        typer.Option("--to", metavar="STAGE", help="The last stage: frames, features, matches, poses, depth, surface."),
+    ] = "surface",
+    quality: Annotated[
+        str, typer.Option(metavar="draft|normal|high", help="How much work goes into depth and surface.")
+    ] = "normal",
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORMS", help="Of the surface: ply, obj, glb, usdz, apart by commas.")
+    ] = "ply,glb",
+    texture: Annotated[
+        bool, typer.Option("--texture/--no-texture", help="Lay the pictures over the surface, in OBJ, GLB and USDZ.")
+    ] = True,
     begin: Annotated[
         str | None,
         typer.Option("--from", metavar="STAGE", help="Do this stage and those after it anew.", show_default=False),
@@ -104,27 +113,34 @@ def reconstruct(
     gps: Annotated[str, typer.Option(metavar="auto|no", help="Use positions of EXIF tags, if any.")] = "auto",
     require: RequireOption = None,
 ) -> None:
-    """Reconstruct a scene from pictures or a clip: cameras, poses and points.
+    """Reconstruct a scene from pictures or a clip: cameras, poses, points, dense depth, a coloured surface.
 
-    Stages, each resumed by a second run: frames, features, matches, poses (the last one so far). OUT gets COLMAP
-    models in sparse/0 and on, transforms.json for nerfstudio, points.ply, cameras.ply, of a clip cameras.tum and the
-    frames in images/, pictures.csv, result.json and report.html, which says of every picture what became of it.
-    Without -o, OUT is named after the first input. Exits with 3 when a --require is not met, when no picture could be
-    placed, when the camera only turned, or when the scale asked for is not to be had. Ctrl-C keeps the stages that are
-    finished.
+    Stages, each resumed by a second run: frames, features, matches, poses, depth, surface. OUT gets the surface
+    (mesh.ply, mesh.glb), COLMAP models in sparse/0 and on, dense/ with undistorted pictures and depth maps in COLMAP's
+    layout, transforms.json for nerfstudio, points.ply, cameras.ply, of a clip cameras.tum and the frames in images/,
+    pictures.csv, result.json and report.html, which says of every picture what became of it. OUT/work is for the next
+    run and may be deleted. Without -o, OUT is named after the first input. Exits with 3 when a --require is not met,
+    when no picture could be placed, when the camera only turned, when there is no surface, or when the scale asked for
+    is not to be had. Ctrl-C keeps what is finished.
 
-    Figures for --require: registered, registered_share, models, mean_reprojection_px, points, track_length.
+    Figures for --require: registered, registered_share, models, mean_reprojection_px, points, track_length,
+    maps, coverage, median_confidence, triangles.
 
-    Example: cv3d reconstruct walk.mp4 -o walk --require 'registered_share>=0.9'
+    Example: cv3d reconstruct walk.mp4 -o walk
+
+    Example: cv3d reconstruct walk.mp4 -o walk --to poses --require 'registered_share>=0.9'
 
     Example: cv3d reconstruct photos/ --camera camera.json --scale-distance a.jpg b.jpg 1.2m
     """
     from cv3d.cli.calibrate import default_name
     from cv3d.cli.scale_options import scaling
+    from cv3d.depth.options import Quality
     from cv3d.evaluation.requirements import check, check_names, parse_requirement
     from cv3d.features.matching import MatchOptions, PairChoice
     from cv3d.formats.reading import read_camera
-    from cv3d.mapping.options import MapOptions, Mapper, SharedCamera, Stage
+    from cv3d.mapping.options import MapOptions, Mapper, SharedCamera
+    from cv3d.reconstruction.options import ReconstructOptions, Stage
+    from cv3d.reporting.fusion_files import check_forms
     from cv3d.reporting.scene_summary import MEASURES, measures
 
     requirements = [parse_requirement(text) for text in require or []]
@@ -132,10 +148,8 @@ def reconstruct(
     sources = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
     if not sources:
         raise UsageError("no input given: name a video, a folder, a glob or pictures")
-    options = MapOptions(
-        from_stage=None if begin is None else _choice(Stage, begin, "--from"),
-        to_stage=_choice(Stage, to, "--to"),
-        resume=resume,
+    forms = check_forms(form)
+    mapping = MapOptions(
         mapper=_choice(Mapper, mapper, "--mapper"),
         shared_camera=_choice(SharedCamera, shared_camera, "--shared-camera"),
         max_frames=max_frames,
@@ -154,19 +168,29 @@ def reconstruct(
         gps=_is_auto(gps, "--gps"),
         seed=run.options.seed,
     )
+    options = ReconstructOptions(
+        quality=_choice(Quality, quality, "--quality"),
+        from_stage=None if begin is None else _choice(Stage, begin, "--from"),
+        to_stage=_choice(Stage, to, "--to"),
+        resume=resume,
+        mapping=mapping,
+    )
+    if not texture or forms == ("ply",):
+        options = replace(options, surface=replace(options.surface_options, is_texturing=False))
     name = default_name(sources[0])
     out = output if output is not None else Path(f"{name}_reconstruction")
     if any(out.resolve() == Path(source).resolve() for source in sources):
         raise UsageError(f"{out}: is an input itself; name another folder with -o")
-    job = _Job(sources, out, name, options, camera, None if camera is None else read_camera(camera))
-    if options.to_stage is not Stage.POSES:
+    job = _Job(sources, out, name, options, forms, camera, None if camera is None else read_camera(camera))
+    if not options.reaches(Stage.POSES):
         _prepare(run, job)
         return
     content = _place(run, job)
     if content["interrupted"]:
         raise KeyboardInterrupt(f"what was found until then is written to {out}; the same command goes on from there")
     _check_placed(content)
-    if options.scale is not None and content["scale"] not in _SCALES_ASKED_FOR:
+    _check_dense(content, options)
+    if mapping.scale is not None and content["scale"] not in _SCALES_ASKED_FOR:
         why = [warning for warning in content["warnings"] if "no scale" in warning]
         raise QualityError("; ".join(["the scale asked for is not to be had", *why[:1]]))
     failures = check(requirements, measures(content))
@@ -182,13 +206,14 @@ class _Job:
     out: Path
     name: str
     """What the inputs are called."""
-    options: MapOptions
+    options: ReconstructOptions
+    forms: tuple[str, ...]
+    """Of the surface."""
     camera_file: Path | None
     camera: Camera | None
 
     def digest(self) -> str:
-        """Of everything that the result depends on."""
-        from cv3d.mapping.options import MapOptions
+        """Of everything that poses depend on."""
         from cv3d.media.inputs import find_pictures
         from cv3d.reporting.result_folder import files_digest
 
@@ -196,9 +221,13 @@ class _Job:
         files = [picture.source for picture in found] + [video.source for video in found.videos]
         files += [self.camera_file] if self.camera_file is not None else []
         # Which stages are done anew changes nothing of what comes out.
-        plain = MapOptions()
-        options = replace(self.options, from_stage=plain.from_stage, to_stage=plain.to_stage, resume=plain.resume)
-        return files_digest(files, repr(options))
+        return files_digest(files, repr(self.options.mapping))
+
+    def extent(self) -> str:
+        """Of how far this goes on from the poses: another extent goes on from what is there."""
+        from cv3d.reporting.result_folder import files_digest
+
+        return files_digest([], repr(replace(self.options, from_stage=None, resume=True)), self.forms)
 
 
 def _choice(kinds: type[Choice], text: str, option: str) -> Choice:
@@ -215,12 +244,12 @@ def _is_auto(text: str, option: str) -> bool:
     return text == "auto"
 
 
-def _reconstruct(run: Run, job: _Job) -> Scene:
+def _reconstruct(run: Run, job: _Job) -> DenseScene:
     """Do it; an interruption says what is kept."""
-    from cv3d.mapping.running import reconstruct as reconstruct_scene
+    from cv3d.reconstruction.running import reconstruct as reconstruct_scene
 
     try:
-        scene: Scene = reconstruct_scene(
+        scene: DenseScene = reconstruct_scene(
             job.sources if len(job.sources) > 1 else job.sources[0],
             job.out,
             options=job.options,
@@ -258,7 +287,8 @@ def _place(run: Run, job: _Job) -> dict[str, Any]:
     earlier = look_at_output(job.out, digest, run.options.overwrite, SCENE_SCHEMA).result
     is_anew = job.options.from_stage is not None or not job.options.resume
     content: dict[str, Any]
-    if earlier is not None and not earlier["interrupted"] and not is_anew:
+    is_same = earlier is not None and earlier.get("extent_digest") == job.extent()
+    if earlier is not None and is_same and not earlier["interrupted"] and not is_anew:
         content = dict(earlier)
         is_done = True
     else:
@@ -267,12 +297,31 @@ def _place(run: Run, job: _Job) -> dict[str, Any]:
         scene = _reconstruct(run, job)
         run.progress.start("write results")
         title = f"Reconstruction of {job.name}"
-        content = write_scene(scene, job.out, load=SetPictures(job.sources), title=title, digest=digest)
+        load, extent = SetPictures(job.sources), job.extent()
+        content = write_scene(scene, job.out, load=load, title=title, digest=digest, extent=extent, forms=job.forms)
         run.progress.finish("write results")
         is_done = False
     files = folded_files(content["files"])
     run.emit(content, lambda: describe_scene(content, job.name, str(job.out), files, is_done))
     return content
+
+
+def _check_dense(content: Mapping[str, Any], options: ReconstructOptions) -> None:
+    """See that there is what was asked for.
+
+    Raises:
+        QualityError: there is no depth, or no surface.
+    """
+    from cv3d.reconstruction.options import Stage
+
+    missing = [
+        name
+        for stage, name in ((Stage.DEPTH, "depth"), (Stage.SURFACE, "mesh"))
+        if options.reaches(stage) and not content[name]
+    ]
+    if missing:
+        why = [warning for warning in content["warnings"] if warning.startswith(("no depth", "no surface"))]
+        raise QualityError("; ".join(why) or "there is no surface")
 
 
 def _check_placed(content: Mapping[str, Any]) -> None:

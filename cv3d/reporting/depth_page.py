@@ -12,7 +12,7 @@ import cv3d
 from cv3d.depth.result import DepthMap, DepthResult
 from cv3d.reporting.depth_pictures import bgr, confidence_colors, depth_colors, small_jpeg
 from cv3d.reporting.depth_space import depth_in_space
-from cv3d.reporting.depth_summary import headline
+from cv3d.reporting.depth_summary import headline, picture_result
 from cv3d.reporting.page import Html, data_uri, figure, joined, number, page, percent, section, table, tag
 from cv3d.reporting.report_parts import bar, small_note, tile
 from cv3d.reporting.scenes.plotly_scene import plotly_library
@@ -101,19 +101,31 @@ def _tiles(content: Mapping[str, Any]) -> list[Html]:
 
 
 def _picture_section(result: DepthResult, content: Mapping[str, Any]) -> Html:
-    picked = np.unique(np.linspace(0, len(result.maps) - 1, min(len(result.maps), _MOST_CARDS)).astype(int)).tolist()
-    side = next(side for count, side in _SIDES if len(picked) <= count)
-    room = min(_MOST_BYTES, _BYTES // (3 * len(picked)))
-    unit = " m" if content["is_metric"] else ""
-    cards = [_card(result.maps[i], content["pictures"][i], side, room, unit) for i in picked]
+    cards = picture_cards(result, is_metric=content["is_metric"], most=_MOST_CARDS)
     words = (
         "The undistorted picture; its depth, red near and blue far, in even steps of the inverse depth over the range "
         "that is named; its confidence, the brighter the surer. Dark is where there is none."
     )
-    hidden = len(result.maps) - len(picked)
+    hidden = len(result.maps) - min(len(result.maps), _MOST_CARDS)
     more = [small_note(f"{hidden:,} more are not shown here; the table has all.")] if hidden else []
+    return section("pictures", "Pictures", cards, small_note(words), *more)
+
+
+def picture_cards(result: DepthResult, *, is_metric: bool, most: int) -> Html:
+    """Pictures beside their depth and confidence.
+
+    Args:
+        result: the maps.
+        is_metric: whether lengths are metres.
+        most: cards; of more maps, some from the whole range.
+    """
+    picked = np.unique(np.linspace(0, len(result.maps) - 1, min(len(result.maps), most)).astype(int)).tolist()
+    side = next(side for count, side in _SIDES if len(picked) <= count)
+    room = min(_MOST_BYTES, _BYTES // (3 * max(len(picked), 1)))
+    unit = " m" if is_metric else ""
+    cards = [_card(result.maps[i], picture_result(result.maps[i]), side, room, unit) for i in picked]
     style = _GALLERY.format(width=560 if len(picked) <= _SIDES[0][0] else 400)
-    return section("pictures", "Pictures", tag("div", *cards, class_="gallery", style=style), small_note(words), *more)
+    return tag("div", *cards, class_="gallery", style=style)
 
 
 def _card(one: DepthMap, said: Mapping[str, Any], side: int, room: int, unit: str) -> Html:

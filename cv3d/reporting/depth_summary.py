@@ -37,7 +37,7 @@ def depth_result(result: DepthResult, *, is_metric: bool) -> dict[str, Any]:
             "median_confidence": float(np.median(confidences)) if len(confidences) else None,
             "coverage": len(confidences) / pixels if pixels else 0.0,
             "is_metric": is_metric,
-            "pictures": [_picture(one) for one in result.maps],
+            "pictures": [picture_result(one) for one in result.maps],
             "left_out": [{"name": one.name, "reason": one.reason} for one in result.left_out],
             "warnings": list(result.warnings),
             "seconds": dict(result.seconds),
@@ -51,7 +51,8 @@ def depth_result(result: DepthResult, *, is_metric: bool) -> dict[str, Any]:
     return content
 
 
-def _picture(one: DepthMap) -> dict[str, Any]:
+def picture_result(one: DepthMap) -> dict[str, Any]:
+    """What is said of one map."""
     depths = one.depth[one.depth > 0.0]
     near, middle, far = np.quantile(depths, (0.02, 0.5, 0.98)).tolist() if depths.size else (None, None, None)
     confidences = one.confidence[one.depth > 0.0]

@@ -1,4 +1,4 @@
-"""The files of `cv3d reconstruct`: COLMAP models, transforms.json, points and cameras, a path, a table, the report.
+"""The files of `cv3d reconstruct`: COLMAP models, transforms.json, points, cameras, depth maps, surface, the report.
 
 Every model has a world of its own. COLMAP's layout numbers them, `sparse/0/` is the largest; of the other files the
 largest model's have plain names, and those of the others end with its number.
@@ -10,6 +10,7 @@ import contextlib
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from cv3d.formats.posed_pictures import PosedPicture
 from cv3d.formats.trajectories import write_trajectory
 from cv3d.geometry.trajectory import Trajectory
 from cv3d.mapping.scene import SCENE_SCHEMA, Scene, SceneModel
+from cv3d.reconstruction.scene import DenseScene, as_dense
 from cv3d.reporting.colmap_model import assembled
+from cv3d.reporting.dense_files import dense_result, write_dense
 from cv3d.reporting.result_folder import REPORT_FILE, RESULT_FILE, earlier_files, remove_earlier_result
 from cv3d.reporting.scene_clouds import camera_pyramids, cloud, world_from_cams
 from cv3d.reporting.scene_page import scene_page
@@ -44,7 +47,14 @@ PICTURE_COLUMNS = ("name", "model", "camera", "points", "rms_px", "reason", "adv
 
 
 def write_scene(
-    scene: Scene, out: Path, *, load: LoadPixels | None = None, title: str = "Scene", digest: str = ""
+    scene: Scene,
+    out: Path,
+    *,
+    load: LoadPixels | None = None,
+    title: str = "Scene",
+    digest: str = "",
+    extent: str = "",
+    forms: Sequence[str] = ("ply",),
 ) -> dict[str, Any]:
     """Write everything; files of an earlier run are replaced, and those that this one does not have are removed.
 
@@ -56,7 +66,9 @@ def write_scene(
         out: the folder, created where absent.
         load: the pixels of a picture by its name, for the thumbnails of those that were left out.
         title: heads the report.
-        digest: of the inputs and options, kept as `run_digest` so that an identical run can be told.
+        digest: of what poses depend on, kept as `run_digest` so that a run on the same can be told.
+        extent: digest of how far the run goes on from the poses, kept as `extent_digest`.
+        forms: of the surface, where there is one.
 
     Returns:
         The result as `result.json` holds it; its `files` are all that was written.
@@ -72,11 +84,14 @@ def write_scene(
     files = list(pictures.written)
     for number, model in enumerate(scene.models):
         files += _write_model(model, number, pictures, out, losses)
-    content = scene_result(scene)
+    dense = scene if isinstance(scene, DenseScene) else as_dense(scene)
+    files += write_dense(dense, out, forms, title)
+    content = scene_result(scene) | dense_result(dense)
     content["images"]["folder"] = str(pictures.root)
     content["warnings"] += list(dict.fromkeys(losses))
-    atomic_write_text(out / REPORT_FILE, scene_page(scene, content, pictures.thumbnails, title))
+    atomic_write_text(out / REPORT_FILE, scene_page(dense, content, pictures.thumbnails, title))
     content |= {"files": [*files, PICTURES_FILE, REPORT_FILE, RESULT_FILE], "run_digest": digest}
+    content["extent_digest"] = extent
     _remove(out, stale - set(content["files"]))
     atomic_write_text(out / RESULT_FILE, to_json(content, indent=2) + "\n")
     return content

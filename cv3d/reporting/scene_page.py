@@ -11,6 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 import cv3d
 from cv3d.mapping.scene import IntrinsicsSource, ScaleSource, Scene
+from cv3d.reconstruction.scene import DenseScene
+from cv3d.reporting.dense_sections import dense_tiles, depth_section, surface_section
 from cv3d.reporting.page import Html, figure, joined, number, page, percent, section, table, tag, with_sigma
 from cv3d.reporting.report_parts import bar, parameter_table, plus_minus, small_note, tile
 from cv3d.reporting.scene_cards import picture_sections
@@ -26,7 +28,9 @@ _MOST_CONTRADICTED = 12
 _MOST_MODELS = 60
 
 
-def scene_page(scene: Scene, content: Mapping[str, Any], thumbnails: Mapping[str, bytes], title: str = "Scene") -> str:
+def scene_page(
+    scene: DenseScene, content: Mapping[str, Any], thumbnails: Mapping[str, bytes], title: str = "Scene"
+) -> str:
     """A scene as one HTML page, which needs no network; its scripts turn the models in space. Its size is bounded.
 
     Args:
@@ -37,12 +41,19 @@ def scene_page(scene: Scene, content: Mapping[str, Any], thumbnails: Mapping[str
     """
     parts: list[tuple[str, str, Html]] = []
     scripts: tuple[str, ...] = ()
+    if scene.surface is not None:
+        markup, script = surface_section(scene)
+        parts.append(("surface-view", "Surface", markup))
+        scripts = (script,)
     if scene.models:
         view = scene_view(scene)
-        scripts = view.scripts
+        # The library comes first among the view's.
+        scripts = (*view.scripts, *scripts)
         words = "Drag to turn, scroll to zoom; a pyramid tells its picture's name."
         notes = [small_note(note) for note in view.notes]
         parts.append(("space", "In space", section("space", "In space", figure(view.markup, "Scene", words), *notes)))
+    if scene.depth is not None:
+        parts.append(("depth", "Depth", depth_section(scene)))
     parts += picture_sections(scene, thumbnails)
     if len(scene.graph.pairs):
         parts.append(("graph", "View graph", _graph_section(scene)))
@@ -95,6 +106,7 @@ def _tiles(scene: Scene, content: Mapping[str, Any]) -> list[Html]:
         tile("Reprojection error", f"{number(error)} px" if error is not None else "–", "mean over observations"),
         tile("Track length", number(length) if length is not None else "–", "pictures that see a point, on average"),
     ]
+    tiles += dense_tiles(content)
     if content["intrinsics"]:
         camera = content["intrinsics"][0]
         sigma = camera["deviations"]["fx"]

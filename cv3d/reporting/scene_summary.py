@@ -12,7 +12,18 @@ from cv3d.mapping.scene import SCENE_SCHEMA, IntrinsicsSource, ScaleSource, Scen
 from cv3d.reporting.page import with_sigma
 from cv3d.reporting.text_lines import labelled, shortened, wrapped
 
-MEASURES = ("registered", "registered_share", "models", "mean_reprojection_px", "points", "track_length")
+MEASURES = (
+    "registered",
+    "registered_share",
+    "models",
+    "mean_reprojection_px",
+    "points",
+    "track_length",
+    "maps",
+    "coverage",
+    "median_confidence",
+    "triangles",
+)
 """The figures that `--require` knows."""
 SOURCE_WORDS = {
     IntrinsicsSource.GIVEN: "given, held",
@@ -86,7 +97,7 @@ def scene_result(scene: Scene) -> dict[str, Any]:
 
 def measures(content: Mapping[str, Any]) -> dict[str, float | None]:
     """The figures that a requirement can be put on, from a result; None for what it does not know."""
-    images = content["images"]
+    images, depth, mesh = content["images"], content.get("depth") or {}, content.get("mesh") or {}
     return {
         "registered": float(images["registered"]),
         "registered_share": images["registered"] / images["total"] if images["total"] else None,
@@ -94,6 +105,10 @@ def measures(content: Mapping[str, Any]) -> dict[str, float | None]:
         "mean_reprojection_px": content["mean_reprojection_px"],
         "points": float(content["points"]),
         "track_length": content["track_length"],
+        "maps": float(depth.get("maps", 0)),
+        "coverage": depth.get("coverage"),
+        "median_confidence": depth.get("median_confidence"),
+        "triangles": float(mesh.get("triangles", 0)),
     }
 
 
@@ -119,6 +134,7 @@ def describe_scene(
     lines += labelled("", frame_words(content)) if frame_words(content) else []
     lines += labelled("points", points_words(content))
     lines += _camera_lines(content["intrinsics"])
+    lines += _dense_lines(content)
     lines += labelled("time", seconds_words(content["seconds"]))
     if content["models"] and content["images"].get("folder"):
         lines += labelled("pictures", f"in {content['images']['folder']} (COLMAP's image path)")
@@ -127,6 +143,20 @@ def describe_scene(
         lines += wrapped(f"warning: {warning}", "  ")
     state = "up to date in" if up_to_date else "written to"
     return "\n".join([*lines, "", *wrapped(f"{state} {out}:"), *wrapped(f"  {', '.join(files)}", "  ")])
+
+
+def _dense_lines(content: Mapping[str, Any]) -> list[str]:
+    """Depth and surface, where there are any."""
+    depth, mesh = content.get("depth"), content.get("mesh")
+    lines: list[str] = []
+    if depth is not None:
+        sure = depth["median_confidence"]
+        words = f"{depth['maps']:,} maps, {100.0 * depth['coverage']:.0f} % of the pixels"
+        lines += labelled("depth", words + (f", median confidence {sure:.2f}" if sure is not None else ""))
+    if mesh is not None:
+        words = f"{mesh['triangles']:,} triangles, {mesh['vertices']:,} vertices"
+        lines += labelled("surface", words + (", textured" if mesh["textured"] else ""))
+    return lines
 
 
 def describe_stages(content: Mapping[str, Any], title: str, out: str) -> str:
