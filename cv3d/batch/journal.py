@@ -117,6 +117,7 @@ class Journal:
             self._db = sqlite3.connect(self._name, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: each checkpoint waits for the disk
             layout = self._db.execute("PRAGMA user_version").fetchone()[0]
             if layout == 0:
                 self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {LAYOUT}; COMMIT;")

@@ -21,8 +21,8 @@ def gpus_here() -> tuple[str, ...]:
     """
     if sys.platform == "darwin":
         return ("mps",) if os.uname().machine == "arm64" else ()
-    folder = Path("/proc/driver/nvidia/gpus")
-    present = tuple(str(k) for k in range(len(list(folder.iterdir())))) if folder.is_dir() else ()
+    devices = [path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdecimal()]
+    present = tuple(str(k) for k in range(len(devices)))
     narrowed = os.environ.get(VISIBLE)
     if narrowed is None:
         return present

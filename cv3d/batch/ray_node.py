@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ class Errand:
     folder: str
     """Where the batch was called, which relative paths start from."""
     places: tuple[str, ...]
-    """Where Python finds its modules there."""
+    """Where the batch's Python finds its modules; on a node they come after its own."""
     variables: tuple[tuple[str, str], ...]
     """The batch's own CV3D_* environment."""
     beacon: str
@@ -117,7 +118,8 @@ def _worker(errand: Errand) -> WorkerProcess:
         for other in _workers.values():
             other.close()
         _workers.clear()
-        places = os.pathsep.join(errand.places)
+        own = [place for place in sys.path if place]
+        places = os.pathsep.join([*own, *(place for place in errand.places if place not in own)])
         environment = worker_environment(errand.threads, {"PYTHONPATH": places, **dict(errand.variables)})
         folder = errand.folder if Path(errand.folder).is_dir() else None
         worker = _workers[errand, gpu] = WorkerProcess(errand.program, environment, folder)

@@ -215,3 +215,14 @@ def test_a_journal_of_another_version_is_left_alone(tmp_path: Path) -> None:
     path.write_text("no journal at all, but a text that is longer than a header would be" * 20)
     with pytest.raises(OutputError, match="cannot be opened"):
         Journal(path)
+
+
+def test_the_package_is_its_function(tmp_path: Path) -> None:
+    import cv3d.batch
+    from cv3d.batch import BatchOptions
+
+    assert cv3d.batch.Order is Order
+    with pytest.raises(UsageError, match="--jobs 0"):
+        cv3d.batch([Order("x", "a")], tmp_path / "out", options=BatchOptions(jobs=0))  # type: ignore[operator]
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = cv3d.batch.nonsense

@@ -2,10 +2,11 @@
 
     python tests/benchmarks/batch_kills.py --rounds 50
 
-Each round starts the batch that the round before left, and after a random time, counted from its start or from its first
-new output, kills the batch process, a worker, or both; the last runs to its end. Every job writes two files of one chance content, the second some time after the first,
-so that no two runs of a job give the same bytes: what an output was when it first appeared it has to stay. Counted are
-outputs that are missing, half-written, changed, or not what the journal says; all four are to be 0.
+Each round starts the batch that the round before left, and after a random time, counted from its start or from its
+first new output, kills the batch process, a worker, or both; the last runs to its end. Every job writes two files of
+one chance content, the second some time after the first, so that no two runs of a job give the same bytes: what an
+output was when it first appeared it has to stay. Counted are outputs that are missing, half-written, changed, or not
+what the journal says; all four are to be 0.
 """
 
 from __future__ import annotations
