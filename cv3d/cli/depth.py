@@ -204,13 +204,15 @@ def _into_folder(
 ) -> tuple[dict[str, Any], bool]:
     """Do it unless it is done already, and write it; whether it was done."""
     from cv3d.depth.api import depth_of, forget_maps
+    from cv3d.depth.sources import source_content
     from cv3d.formats.reading import read_camera
     from cv3d.reporting.depth_files import check_own, write_depth
     from cv3d.reporting.depth_summary import SCHEMA
-    from cv3d.reporting.result_folder import look_at_output
+    from cv3d.reporting.result_folder import files_digest, look_at_output
 
-    digest = _digest(run, source, options, camera, images)
     known = None if camera is None else read_camera(camera)
+    pictures, said = source_content(source, known, images)
+    digest = files_digest(pictures, said, repr(options), run.options.device.value)
     earlier = look_at_output(out, digest, run.options.overwrite, SCHEMA).result
     if earlier is not None and not earlier["interrupted"]:
         return dict(earlier), True
@@ -229,18 +231,3 @@ def _into_folder(
     if not content["interrupted"]:
         forget_maps(out)
     return content, False
-
-
-def _digest(run: Run, source: Path, options: DepthOptions, camera: Path | None, images: Path | None) -> str:
-    """Of everything that the result depends on."""
-    from cv3d.reporting.result_folder import files_digest
-
-    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if _counts(path))
-    files += sorted(images.rglob("*")) if images is not None and images.is_dir() else []
-    files += [camera] if camera is not None else []
-    return files_digest(files, repr(options), None if images is None else str(images), run.options.device.value)
-
-
-def _counts(path: Path) -> bool:
-    """Whether a file of a source may matter; stores of features change when they are only opened."""
-    return path.is_file() and path.suffix not in (".db", ".db-wal", ".db-shm") and path.name != "report.html"

@@ -60,7 +60,13 @@ def estimating(monkeypatch: pytest.MonkeyPatch, project_root: Path) -> Estimatin
     """In the place of what estimates depth."""
     stands = Estimating(sensor_maps(project_root / "data" / "samples", 3))
     monkeypatch.setattr("cv3d.depth.api.depth_of", stands.depth_of)
+    monkeypatch.setattr("cv3d.depth.sources.source_content", content_of)
     return stands
+
+
+def content_of(source: Path, *_: object) -> tuple[list[Path], str]:
+    """A source's own file alone is what it is told by."""
+    return [source / "transforms.json"], ""
 
 
 def the_error(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,25 @@ def read_posed_source(
             folder = work or stack.enter_context(tempfile.TemporaryDirectory(prefix="cv3d-depth-"))
             verdict, points, sights = _of_matches(placed, Path(folder), seed, compute, progress)
     return _assembled(placed, verdict, points, sights)
+
+
+def source_content(
+    source: str | Path, camera: Camera | None = None, images: str | Path | None = None
+) -> tuple[list[Path], str]:
+    """What the depth of a source depends on: the files of its pictures, and a digest of all else that it says.
+
+    Raises:
+        InputError: the source holds no poses or no pictures.
+        FormatError: a file holds something else.
+    """
+    placed = read_placed(Path(source), camera, None if images is None else Path(images))
+    hasher = sha256(repr([one.name for one in placed.left_out]).encode())
+    for view in placed.views:
+        hasher.update(repr((view.picture.name, view.camera)).encode())
+        hasher.update(view.cam_from_world.tobytes())
+    for array in (placed.points, placed.sights.view, placed.sights.point, placed.sights.pixels):
+        hasher.update(array.tobytes())
+    return [view.picture.source for view in placed.views], hasher.hexdigest()
 
 
 def _has_points(placed: Placed) -> bool:
