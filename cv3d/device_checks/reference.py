@@ -11,6 +11,7 @@ _AS_ON_A_GPU: Mapping[str, object] = {"cpu": False, "cuda": False, "mps": False}
 
 CHOICES: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("cv3d.depth.stereo.engines", "TWINS"): _NO_TWIN,
+    ("cv3d.depth.sweepers", "TWINS"): _NO_TWIN,
     ("cv3d.features.extractors.fused", "TWINS"): _NO_TWIN,
     ("cv3d.features.matchers.lightglue", "COMPACT"): _AS_ON_A_GPU,
     ("cv3d.features.matchers.refined", "COMPACT"): _AS_ON_A_GPU,

@@ -11,6 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from cv3d.compute import Compute
+from cv3d.depth.checking import Tolerance, borne_out
+from cv3d.depth.problem import Problem, make_problem
+from cv3d.depth.propagating import Course, enlarged, improved, planes_by_chance
+from cv3d.depth.stereo.engines import matching_for
+from cv3d.depth.stereo.options import StereoOptions
+from cv3d.device_checks.depth_kernels import wall
 from cv3d.features.extractors.base import ExtractorOptions, Features
 from cv3d.features.extractors.registry import EXTRACTORS, create_extractor
 from cv3d.features.extractors.xfeat import XFeatOptions
@@ -217,6 +223,38 @@ def _places() -> Work:
     ]
 
 
+def _stereo() -> Work:
+    left, right = moving_picture(0), moving_picture(7)
+    return lambda: matching_for(METAL)(left, right, 33, StereoOptions())
+
+
+def _problem(geometric: float) -> Problem:
+    levels = wall(1, 30, 44, 4)
+    known = [np.full(level.size, 0.5, np.float32) for level in levels[1:]]
+    return make_problem(levels[0], levels[1:], (0.25, 1.0), known if geometric else None, geometric)
+
+
+def _sweeps(geometric: float) -> Callable[[], Work]:
+    def start() -> Work:
+        problem = _problem(geometric)
+        planes = planes_by_chance(problem, 0, METAL)
+        return lambda: improved(problem, planes, Course(2, 4.0, is_wide=True), 0, METAL)
+
+    return start
+
+
+def _handing_on() -> Work:
+    planes = planes_by_chance(_problem(0.0), 0, METAL)
+    return lambda: enlarged(planes, 121, 163)
+
+
+def _bearing_out() -> Work:
+    problem = _problem(0.2)
+    inverse, costs = torch.full((30, 44), 0.5), torch.rand((30, 44), generator=torch.Generator().manual_seed(1))
+    others = [torch.from_numpy(one) for one in problem.inverses]
+    return lambda: borne_out(problem, inverse, costs, others, Tolerance(2, 1.0, 0.01), METAL)
+
+
 CAMERA = Camera("pinhole", 80, 60, (70.0, 70.0, 39.5, 29.5))
 
 
@@ -291,6 +329,12 @@ PATHS: tuple[Path, ...] = (
     Path("odometry: patches of a key frame", 3, "frame", 0, _key_frames),
     Path("odometry: alignment", 4, "frame", 1, _alignment),
     Path("odometry: describing a place", 3, "key frame", 1, _places, ("xfeat",)),
+    Path("depth: matching of a stereo pair", 1, "pair", 1, _stereo),
+    # The numbers of each sweep; and the two colours of the checkerboard, which are laid out on the host.
+    Path("depth: sweeps of planes", 1, "picture", 6, _sweeps(0.0)),
+    Path("depth: sweeps, sources' depth known", 1, "picture", 6, _sweeps(0.2)),
+    Path("depth: planes handed on", 1, "picture", 0, _handing_on),
+    Path("depth: what other views bear out", 1, "picture", 0, _bearing_out),
     # The keys of a frame's blocks: how many there are, and they themselves; and how many pixels count in a batch.
     Path("voxel integration", 4, "frame", 3, _integration),
     Path("voxel integration, taking away", 1, "frame", 3, _taking_away),

@@ -69,6 +69,7 @@ class _Functions(TorchFunctionMode):
     def __init__(self, record: Record) -> None:
         super().__init__()
         self._record = record
+        self._on_host: list[torch.Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -76,9 +77,13 @@ class _Functions(TorchFunctionMode):
         name = re.sub(r"^torch\.(_C\._nn\.|Tensor\.|_VF\.|functional\.)?", "", full)
         self._refusal(name, args, kwargs)
         self._doubts(name, args, kwargs)
+        result = func(*args, **kwargs)
         if full == "torch.Tensor.cpu" or (full == "torch.Tensor.to" and _names_host(args[1:], kwargs)):
             self._record.waits.append("cpu")
-        return func(*args, **kwargs)
+            self._on_host.append(result)
+        elif full == "torch.Tensor.tolist" and not any(args[0] is one for one in self._on_host):
+            self._record.waits.append("tolist")
+        return result
 
     def _refusal(self, name: str, args: Any, kwargs: Any) -> None:
         variant = (

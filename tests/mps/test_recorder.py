@@ -109,6 +109,8 @@ def test_calls_that_were_wrong_on_metal_are_found(work: Callable[[], object]) ->
         (SQUARE.cpu, 1),
         (lambda: SQUARE.to("cpu"), 1),
         (lambda: SQUARE.cpu().numpy().tolist(), 1),
+        ((SQUARE + 1.0).tolist, 1),
+        (lambda: (SQUARE + 1.0).cpu().tolist(), 1),
         (lambda: torch.where(SQUARE > 1, SQUARE, 0.0) @ SQUARE, 0),
         (lambda: SQUARE[torch.tensor([2, 0])], 0),
     ],
