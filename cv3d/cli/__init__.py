@@ -23,8 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _set_up_process() -> None:
     import io
+    import os
     import warnings
 
+    # A stream that the caller has closed is one that nobody reads, or that holds nothing.
+    sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from cv3d.errors import EXIT_BUG, EXIT_INTERRUPTED, Cv3dError
+from cv3d.errors import EXIT_BUG, EXIT_FAILURE, EXIT_INTERRUPTED, Cv3dError
 
 if TYPE_CHECKING:
     from cv3d.reporting.progress import Reporter
 
 EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE: the reader of our output has gone, as a shell reports it for other programs."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing to a stream fails with when the file behind it has no room."""
 
 
 def report_failure(error: BaseException, reporter: Reporter, *, verbose: bool = False) -> int:
@@ -28,6 +32,10 @@ def report_failure(error: BaseException, reporter: Reporter, *, verbose: bool = 
         _discard_output()
         reporter.close()
         return EXIT_BROKEN_PIPE
+    if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+        _discard_output()
+        reporter.error(f"standard output cannot be written: {error.strerror}", EXIT_FAILURE)
+        return EXIT_FAILURE
     if isinstance(error, KeyboardInterrupt):
         note = str(error)
         reporter.error(f"interrupted: {note}" if note else "interrupted", EXIT_INTERRUPTED)

@@ -158,10 +158,10 @@ class TrajectoryEvaluation:
             f"ATE {self.ate.rmse:.4g} m RMS over {len(self.reference)} poses, {self.ate_percent:.3g} % of "
             f"{self.reference.length_m:.4g} m (alignment {self.aligned.kind}{scale})",
             "",
-            "            " + "".join(f"{name:>10}" for name in _STATISTICS),
+            "         " + "".join(f"{name:>10}" for name in _STATISTICS),
         ]
         for name, unit, figures in rows:
-            lines.append(f"{name:<4}{unit:<8}" + "".join(f"{value:>10.4g}" for value in figures.as_dict().values()))
+            lines.append(f"{name:<4}{unit:<5}" + "".join(f"{value:>10.4g}" for value in figures.as_dict().values()))
         if self.relative is not None:
             kind = "all pairs" if self.relative.delta.all_pairs else "consecutive pairs"
             lines.append(f"RPE over {self.relative.delta}, {len(self.relative.first)} {kind}")
