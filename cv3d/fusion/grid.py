@@ -102,7 +102,7 @@ class VoxelGrid:
         """How depth is judged."""
         self.compute = compute or Compute(torch.device("cpu"), torch.float32)
         """Where it runs."""
-        farthest = _NOT_SEEN * SIDE * voxel_m / math.sqrt(3.0)
+        farthest = farthest_m(voxel_m)
         if self.options.max_depth_m > farthest:
             raise UsageError(
                 f"a range of {self.options.max_depth_m:g} m is too long for voxels of {voxel_m:g} m: "
@@ -420,6 +420,11 @@ class VoxelGrid:
             local = np.stack([keys & mask, (keys >> LOCAL_BITS) & mask, keys >> (2 * LOCAL_BITS)], 1) - LOCAL_REACH
             result.append(local.astype(np.int32) + anchor)
         return result
+
+
+def farthest_m(voxel_m: float) -> float:
+    """The longest range of depth that voxels of a size can be found in, metres."""
+    return _NOT_SEEN * SIDE * voxel_m / math.sqrt(3.0)
 
 
 def _checked(least: int) -> int:

@@ -35,7 +35,7 @@ class ViewSurfaceOptions:
     fill_voxels: float = 24.0
     """Holes of a shorter border are closed, voxels."""
     small_part: float = 0.002
-    """Parts of less than this share of the whole area are removed."""
+    """Parts of less than this share of the whole area are removed, unless many views see them."""
     max_triangles: int | None = None
     """Simplified to so many (needs Open3D); None: as extracted."""
     is_texturing: bool = True

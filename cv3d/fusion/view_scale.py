@@ -25,8 +25,8 @@ TYPICAL_M = 2.0
 """Median depth of a normalised world, metres."""
 _SAMPLED = 6000
 """Pixels of a map that are looked at."""
-_COMPARED = 12
-"""Maps that are compared with each other."""
+_COMPARED = 16
+"""Maps that are compared with each other at most: evenly spread over the set."""
 _SAME = 0.05
 """Difference of two depths, as a share of them, up to which they are of one surface."""
 _LEAST_PAIRS = 500
@@ -85,27 +85,25 @@ class SetStatistics:
         return float(self.depth_quantiles[50])
 
 
-def look_at(frames: Iterable[DepthFrame], count: int) -> SetStatistics:
+def look_at(frames: Iterable[DepthFrame]) -> SetStatistics:
     """Look at all maps of a set once.
-
-    Args:
-        frames: the maps.
-        count: how many there are.
 
     Raises:
         EstimationError: there is no depth at all.
     """
     depths, points, footprints = [], [], []
     kept: list[DepthFrame] = []
-    wanted = set(np.linspace(0, count - 1, min(_COMPARED, count)).round().astype(int).tolist())
+    every = 1
     for i, raw in enumerate(frames):
         frame = raw.undistorted()
         z, there = _sampled(frame)
         depths.append(z)
         points.append(there)
         footprints.append(z / math.sqrt(frame.camera.params[0] * frame.camera.params[1]))
-        if i in wanted:
+        if i % every == 0:
             kept.append(DepthFrame(frame.depth, None, frame.camera, frame.cam_from_world))
+        if len(kept) > _COMPARED:
+            kept, every = kept[::2], 2 * every
     depth = np.concatenate(depths) if depths else np.zeros(0)
     if not len(depth):
         raise EstimationError("the maps have no depth at all: there is no surface")

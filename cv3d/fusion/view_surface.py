@@ -17,15 +17,16 @@ import numpy as np
 
 from cv3d.compute import Compute
 from cv3d.errors import DependencyError, EstimationError
-from cv3d.fusion.cleaning import fill_holes, parts_of, simplify, triangle_areas, with_triangles
+from cv3d.fusion.cleaning import fill_holes, simplify
 from cv3d.fusion.frames import DepthFrame
-from cv3d.fusion.grid import TRUNCATION_VOXELS, VoxelGrid
+from cv3d.fusion.grid import TRUNCATION_VOXELS, VoxelGrid, farthest_m
 from cv3d.fusion.memory import peak_memory_mb
 from cv3d.fusion.options import DepthNoise, GridOptions
 from cv3d.fusion.result import FusedFrame
 from cv3d.fusion.smoothing import smoothed
 from cv3d.fusion.sources import Dropped, PosedDepth
 from cv3d.fusion.texturing import bake
+from cv3d.fusion.view_cleaning import Cleaned, borne_out
 from cv3d.fusion.view_options import ViewSurfaceOptions
 from cv3d.fusion.view_result import ViewSurface
 from cv3d.fusion.view_scale import TYPICAL_M, SetStatistics, look_at, range_of
@@ -49,10 +50,6 @@ _TRUNCATION_SIGMAS = 4.0
 """Truncation, standard deviations of the depth at the far end of its bulk: less makes double walls."""
 _BULK = 80
 """Percentile of the depth that is its far end."""
-_MANY_VIEWS = 8
-"""Median number of views of a place from which on three have to bear it out."""
-_THROUGH = 1.0
-"""Weight of the views that look through a place over that of those that see it there, from which on it goes."""
 
 
 def fuse_views(
@@ -103,6 +100,7 @@ class _Job:
         noise, is_measured = self._noise(statistics)
         farthest = range_of(statistics) if options.range is None else options.range * scale.per_unit
         voxel = self._voxel(statistics, noise)
+        farthest = min(farthest, 0.99 * farthest_m(voxel))
         grid = self._grid(statistics, voxel, noise, farthest)
         with grid:
             self._timed("fuse", lambda: self._fuse(grid, statistics))
@@ -110,7 +108,8 @@ class _Job:
         if not len(mesh.triangles):
             raise EstimationError(f"{self._name}: its depth maps fit together nowhere: there is no surface")
         votes = self._timed("vote", lambda: self._vote(mesh, statistics, noise))
-        mesh, least, removed = self._timed("clean", lambda: self._cleaned(mesh, votes, voxel))
+        cleaned = self._timed("clean", lambda: self._cleaned(mesh, votes, voxel))
+        mesh = cleaned.mesh
         texture = None
         if options.is_texturing:
             texture = self._timed("texture", lambda: self._textured(mesh, statistics, voxel))
@@ -124,8 +123,8 @@ class _Job:
             float(noise.sigma_m(statistics.typical)) / scale.per_unit,
             is_measured,
             farthest / scale.per_unit,
-            least,
-            removed,
+            cleaned.min_views,
+            cleaned.removed,
             tuple(self._fused),
             tuple(self._dropped),
             {part: round(seconds, 3) for part, seconds in self._seconds.items()},
@@ -144,10 +143,10 @@ class _Job:
         yield from self._views() if callable(self._views) else self._views
 
     def _look(self) -> SetStatistics:
-        count = sum(1 for _ in self._all()) if callable(self._views) else len(self._views)
-        if not count:
-            raise EstimationError(f"{self._name}: there is no depth map: there is no surface")
-        return look_at((one.frame for one in self._all()), count)
+        try:
+            return look_at(one.frame for one in self._all())
+        except EstimationError as error:
+            raise EstimationError(f"{self._name}: {error}") from error
 
     def _noise(self, statistics: SetStatistics) -> tuple[DepthNoise, bool]:
         """The noise, and whether it was measured."""
@@ -225,26 +224,13 @@ class _Job:
         self._progress.finish("vote")
         return ballot.votes
 
-    def _cleaned(self, mesh: Mesh, votes: Votes, voxel: float) -> tuple[Mesh, int, dict[str, float]]:
-        """The mesh without what the views do not bear out; how many had to; and shares of what went."""
-        options, total = self._options, len(mesh.triangles)
-        least = options.min_views
-        if least is None:
-            several = votes.views[votes.views > 1]
-            is_often = len(several) > 0 and float(np.median(several)) >= _MANY_VIEWS
-            least = 3 if is_often else 2
-        least = min(least, max(len(self._fused), 1))
-        is_seen = votes.views >= least
-        is_solid = votes.through <= _THROUGH * votes.support
-        seen, solid = (mask[mesh.triangles].all(axis=1) for mask in (is_seen, is_solid))
-        kept = with_triangles(mesh, mesh.triangles[seen & solid])
-        removed = {"unseen": 1.0 - float(seen.mean()), "seen through": float((seen & ~solid).mean())}
-        before = len(kept.triangles)
-        kept = _without_small_parts(kept, options.small_part)
-        removed["in small parts"] = (before - len(kept.triangles)) / total
-        if not len(kept.triangles):
-            raise EstimationError(f"{self._name}: no place of the surface is borne out by {least} views")
-        kept = smoothed(kept, options.smoothing)
+    def _cleaned(self, mesh: Mesh, votes: Votes, voxel: float) -> Cleaned:
+        """What the views bear out of the mesh, smoothed, its small holes closed."""
+        options = self._options
+        cleaned = borne_out(mesh, votes, options.min_views, len(self._fused), options.small_part)
+        if not len(cleaned.mesh.triangles):
+            raise EstimationError(f"{self._name}: no place of the surface is borne out by {cleaned.min_views} views")
+        kept = smoothed(cleaned.mesh, options.smoothing)
         if options.fill_voxels > 0.0:
             kept = fill_holes(kept, options.fill_voxels * voxel)
         if options.max_triangles is not None and len(kept.triangles) > options.max_triangles:
@@ -252,7 +238,7 @@ class _Job:
                 kept = simplify(kept, options.max_triangles)
             except DependencyError as error:
                 self._warnings.append(f"the surface is not simplified: {error}")
-        return kept, least, removed
+        return replace(cleaned, mesh=kept)
 
     def _textured(self, mesh: Mesh, statistics: SetStatistics, voxel: float) -> Texture | None:
         most, count = self._options.texture.max_views, len(self._fused) + len(self._dropped)
@@ -263,13 +249,3 @@ class _Job:
             self._warnings.append("there are no pictures to lay over the surface: the maps have no colours")
             return None
         return bake(mesh, views, 2.0 * voxel, self._options.texture, self._progress)
-
-
-def _without_small_parts(mesh: Mesh, share: float) -> Mesh:
-    """The mesh without connected parts of less than a share of the whole area."""
-    if share <= 0.0 or not len(mesh.triangles):
-        return mesh
-    part = parts_of(mesh)[mesh.triangles[:, 0]]
-    areas = np.bincount(part, weights=triangle_areas(mesh))
-    keeps = areas >= share * areas.sum()
-    return with_triangles(mesh, mesh.triangles[keeps[part]])
