@@ -42,11 +42,14 @@ def refined(disparity: Floats, left: NDArray[np.uint8], right: NDArray[np.uint8]
     warped = cv2.remap(there, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     slopes = [cv2.filter2D(one, -1, _CENTRAL, borderType=cv2.BORDER_REPLICATE) for one in (here, there)]
     slope = cv2.remap(slopes[1], columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    gradient, rest = 0.5 * (slopes[0] + slope), here - warped
-    products = [warped, gradient, rest]
-    products += [warped * warped, warped * gradient, warped * rest, gradient * gradient, gradient * rest]
-    sums = _window_sums(np.stack([np.ones_like(here), *products], axis=-1) * found[..., None])
-    mean = np.moveaxis(sums[..., 1:] / np.maximum(sums[..., :1], np.float32(1.0)), -1, 0)
+    seen = found.astype(np.float32)
+    w, g, e = warped * seen, 0.5 * (slopes[0] + slope) * seen, (here - warped) * seen
+    # As channels of one picture, which all windows are summed of at once.
+    channels = cv2.merge([seen, w, g, e, w * w, w * g, w * e, g * g, g * e])
+    size = (_WINDOW, _WINDOW)
+    count, *sums = cv2.split(cv2.boxFilter(channels, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT))
+    share = 1.0 / np.maximum(np.asarray(count), np.float32(1.0))
+    mean = [np.asarray(one) * share for one in sums]
     w, g, e = mean[:3]
     of_warped = mean[3] - w * w + _NOISE
     by_gain = (mean[4] - w * g) / of_warped
@@ -55,9 +58,3 @@ def refined(disparity: Floats, left: NDArray[np.uint8], right: NDArray[np.uint8]
     correction = np.clip(-shared / (own + _NOISE), -_MOST, _MOST)
     # What is found stays found.
     return np.where(found, np.maximum(disparity + correction, np.float32(1e-3)), np.float32(0.0)).astype(np.float32)
-
-
-def _window_sums(values: Floats) -> Floats:
-    """Sums over windows of (h, w, n)."""
-    size = (_WINDOW, _WINDOW)
-    return np.asarray(cv2.boxFilter(values, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT))
