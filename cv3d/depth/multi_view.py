@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor
 from cv3d.compute import Compute
 from cv3d.depth.checking import Tolerance, borne_out
 from cv3d.depth.choosing import Sources, choose_sources
+from cv3d.depth.forecast import costs_of_view, duration_words, seconds_per_cost
 from cv3d.depth.levels import Level, pyramid
 from cv3d.depth.options import DepthOptions
 from cv3d.depth.posed import PosedSet
@@ -196,6 +197,7 @@ class _Job:
         """All steps, one after the other."""
         options = self._options
         names = ["coarse", *(f"round{k}" for k in range(options.rounds)), *(["fine"] if self._top else [])]
+        self._forecast(names)
         self._progress.start(STAGE, len(names) * len(self._views))
         try:
             for k, name in enumerate(names):
@@ -208,6 +210,23 @@ class _Job:
             self._progress.finish(STAGE)
         with self._timed("check"):
             return list(self._checked())
+
+    def _forecast(self, names: Sequence[str]) -> None:
+        """Say how long it will take; nothing of what an earlier run has done is looked at."""
+        if self.steps.has(names[0], self._views):
+            return
+        costs = [
+            costs_of_view([one.size for one in view.levels], len(view.sources), self._options)
+            for view in self._views.values()
+        ]
+        first = next(iter(self._views))
+        each = seconds_per_cost(self._problem(first, len(self._views[first].levels) - 1), self._compute)
+        width, height = max((view.camera.width, view.camera.height) for view in self._views.values())
+        count = len(self._views)
+        self._progress.info(
+            f"depth of {count} picture{'' if count == 1 else 's'} at {width}x{height}: about "
+            f"{duration_words(each * sum(costs))} on this machine"
+        )
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -274,9 +293,8 @@ class _Job:
         options = self._options
         tolerance = Tolerance(options.least_views, options.reprojection_px, options.relative_depth)
         for i, view in self._views.items():
-            planes, costs = self._states[i]
             inverses = [self._states[j][0][0] for j in view.sources]
-            found = borne_out(self._problem(i, 0), planes[0], costs, inverses, tolerance, self._compute)
+            found = borne_out(self._problem(i, 0), self._states[i][0], inverses, tolerance, self._compute)
             inverse = found.inverse.cpu().numpy()
             depth = np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0.0)
             yield DepthMap(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class Steps:
         if kept is None or kept.about.get("digest") != self._digest:
             return None
         return torch.from_numpy(kept.arrays["planes"]), torch.from_numpy(kept.arrays["costs"])
+
+    def has(self, step: str, views: Iterable[int]) -> bool:
+        """Whether a step of any of the views is kept, of whatever set."""
+        return self._folder is not None and any(self._path(step, view).exists() for view in views)
 
     def save(self, step: str, view: int, planes: Tensor, costs: Tensor) -> None:
         """Keep what a step has found.

@@ -31,7 +31,7 @@ from cv3d.reconstruction.scene import DenseScene, as_dense
 WORK_FOLDER = "work"
 """Within an output folder: what a later run goes on from. It may be deleted."""
 _SCENE_FILE, _MAPS_FOLDER = "scene.bin", "maps"
-_LEAST_CONFIDENCE = 0.35
+_LEAST_CONFIDENCE = 0.4
 """Of depth that goes into the surface."""
 
 
