@@ -44,7 +44,7 @@ def test_depth_is_true_and_says_how_sure_it_is(scene: Rendered, result: DepthRes
         assert (error[has] < 0.01).mean() > 0.93
         assert (one.confidence[has] > 0.0).all()
         assert (one.confidence[~has] == 0.0).all()
-        sure, doubtful = one.confidence >= 0.8, has & (one.confidence < 0.5)
+        sure, doubtful = one.confidence >= 0.8, has & (one.confidence < 0.8)
         assert (error[sure] < 0.01).mean() > 0.97
         assert (error[sure] < 0.01).mean() > (error[doubtful] < 0.01).mean()
 
@@ -142,9 +142,7 @@ def test_a_wall_without_texture_is_a_hole_and_no_invention(tmp_path: Path) -> No
         flat = rng.normal(128.0, 2.0, (150, 200, 1)).clip(0, 255).astype(np.uint8).repeat(3, axis=2)
         assert cv2.imwrite(str(view.picture.source), flat)
     result = depth_maps(scene.posed, options=OPTIONS, compute=CPU)
-    print([one.coverage for one in result.maps], [np.median(one.confidence[one.depth > 0]) for one in result.maps])
-    confident = np.mean([(one.confidence > 0.75).mean() for one in result.maps])
-    assert confident < 0.02
+    assert np.mean([one.coverage for one in result.maps]) < 0.02
 
 
 def test_options_out_of_range_and_words() -> None:
