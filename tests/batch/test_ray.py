@@ -32,19 +32,33 @@ def cluster() -> Iterator[Any]:
     """Two nodes, "east" and "west", a core each; this process is connected to them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_raylet_start_wait_time_s", "180")
         import ray
-        from ray.cluster_utils import Cluster
 
-        shape = {"num_cpus": 1, "object_store_memory": 80 << 20}
-        made = Cluster(initialize_head=True, head_node_args={**shape, "node_name": "east", "include_dashboard": False})
+        made = started()
         try:
-            made.west = made.add_node(**shape, node_name="west")
             ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
             yield made
         finally:
             ray.shutdown()
             made.shutdown()
+
+
+def started() -> Any:
+    """A cluster; Ray gives a node 30 seconds to start, which a busy machine may not have at the first try."""
+    from ray.cluster_utils import Cluster
+
+    shape = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    for tries_left in (2, 1, 0):
+        made = Cluster()
+        try:
+            made.add_node(**shape, node_name="east", include_dashboard=False)
+            made.west = made.add_node(**shape, node_name="west")
+            return made
+        except Exception:  # what Ray raises has no class of its own
+            made.shutdown()
+            if not tries_left:
+                raise
+    raise AssertionError
 
 
 def test_the_same_results_as_here_on_both_nodes(
