@@ -32,6 +32,9 @@ class Stage(StrEnum):
 ORDER = tuple(Stage)
 _CELLS = {Quality.DRAFT: 150_000, Quality.NORMAL: 600_000, Quality.HIGH: 2_000_000}
 """Faces of voxels that a surface may pass through."""
+_NOISE_PX = 1.5
+"""Spread of the depth, pixels. Neighbouring maps err alike, as each took account of the others: how well they agree
+says too little of it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class ReconstructOptions:
     @property
     def surface_options(self) -> ViewSurfaceOptions:
         """How depth maps are fused."""
-        return self.surface or ViewSurfaceOptions(max_cells=_CELLS[self.quality])
+        return self.surface or ViewSurfaceOptions(max_cells=_CELLS[self.quality], noise_pixels=_NOISE_PX)
 
     @property
     def map_options(self) -> MapOptions:
