@@ -24,6 +24,9 @@ class Progress(Protocol):
     def info(self, message: str) -> None:
         """Something worth a line in a log."""
 
+    def expect(self, message: str) -> None:
+        """What is about to come, and how long it will take: a line for whoever waits."""
+
     def warn(self, message: str) -> None:
         """Something the user should know although the job goes on."""
 
@@ -41,6 +44,9 @@ class Silent:
         """Discard."""
 
     def info(self, message: str) -> None:
+        """Discard."""
+
+    def expect(self, message: str) -> None:
         """Discard."""
 
     def warn(self, message: str) -> None:

@@ -223,7 +223,7 @@ class _Job:
         each = seconds_per_cost(self._problem(first, len(self._views[first].levels) - 1), self._compute)
         width, height = max((view.camera.width, view.camera.height) for view in self._views.values())
         count = len(self._views)
-        self._progress.info(
+        self._progress.expect(
             f"depth of {count} picture{'' if count == 1 else 's'} at {width}x{height}: about "
             f"{duration_words(each * sum(costs))} on this machine"
         )

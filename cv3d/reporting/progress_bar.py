@@ -60,6 +60,11 @@ class Bar:
         if self._detail.infos:
             self._print(message)
 
+    def expect(self, message: str) -> None:
+        """A line above the bars."""
+        if self._detail.warnings:
+            self._print(message)
+
     def warn(self, message: str) -> None:
         """A line above the bars that begins with "warning:"."""
         if self._detail.warnings:

@@ -72,6 +72,10 @@ class JsonEvents:
         with self._lock:
             self._write("info", message=message)
 
+    def expect(self, message: str) -> None:
+        """Event `info` with message."""
+        self.info(message)
+
     def warn(self, message: str) -> None:
         """Event `warning` with message."""
         with self._lock:

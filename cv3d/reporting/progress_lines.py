@@ -78,6 +78,12 @@ class Lines:
             with self._lock:
                 self._print(message)
 
+    def expect(self, message: str) -> None:
+        """A line."""
+        if self._detail.warnings:
+            with self._lock:
+                self._print(message)
+
     def warn(self, message: str) -> None:
         """A line that begins with "warning:"."""
         if self._detail.warnings:

@@ -116,6 +116,8 @@ class Stages:
     def info(self, message: str) -> None:
         """Nothing to note."""
 
+    def expect(self, message: str) -> None: ...
+
     def warn(self, message: str) -> None:
         print(message, file=sys.stderr)
 

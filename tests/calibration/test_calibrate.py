@@ -36,6 +36,8 @@ class Recorder:
     def info(self, message: str) -> None:
         raise AssertionError(message)
 
+    def expect(self, message: str) -> None: ...
+
     def warn(self, message: str) -> None:
         raise AssertionError(message)
 

@@ -62,6 +62,8 @@ class Told(Silent):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
+    def expect(self, message: str) -> None: ...
+
     def warn(self, message: str) -> None:
         self.warnings.append(message)
 

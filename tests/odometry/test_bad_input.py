@@ -54,6 +54,8 @@ class Told(Silent):
     def info(self, message: str) -> None:
         self.notes.append(message)
 
+    def expect(self, message: str) -> None: ...
+
     def warn(self, message: str) -> None:
         self.warnings.append(message)
 

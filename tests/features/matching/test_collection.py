@@ -247,6 +247,8 @@ def test_progress_counts_every_pair_once(folder: Path, tmp_path: Path) -> None:
 
         def info(self, message: str) -> None: ...
 
+        def expect(self, message: str) -> None: ...
+
         def warn(self, message: str) -> None: ...
 
     for _ in range(2):
@@ -277,6 +279,8 @@ def test_more_matches_than_memory_is_meant_for_are_left_unrefined_and_that_is_sa
     said: list[str] = []
 
     class Listening(Silent):
+        def expect(self, message: str) -> None: ...
+
         def warn(self, message: str) -> None:
             said.append(message)
 
