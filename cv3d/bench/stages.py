@@ -180,6 +180,18 @@ def _stereo(inputs: Inputs, compute: Compute) -> Work:
     return Work(1, run)
 
 
+def _multi_view(inputs: Inputs, compute: Compute) -> Work:
+    from cv3d.depth.multi_view import depth_maps
+    from cv3d.depth.options import DepthOptions, Quality
+
+    posed, options = inputs.posed, DepthOptions.of(Quality.DRAFT, inputs.seed)
+
+    def run() -> None:
+        depth_maps(posed, options=options, compute=compute)
+
+    return Work(len(posed.views), run, is_long=True)
+
+
 def _reconstruct(inputs: Inputs, compute: Compute) -> Work:
     from cv3d.mapping.options import MapOptions
     from cv3d.mapping.running import reconstruct
@@ -203,6 +215,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("odometry-rgbd", "odometry", "frame", True, _odometry("rgbd")),
     Stage("odometry-mono", "odometry", "frame", True, _odometry("mono")),
     Stage("stereo", "depth", "pair", True, _stereo),
+    Stage("multi-view-depth", "depth", "picture", True, _multi_view),
     Stage("fuse", "fuse", "frame", True, _fuse),
     Stage("surface", "fuse", "surface", True, _surface),
     Stage("ray-cast", "fuse", "view", True, _ray_cast),
