@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -23,37 +22,10 @@ def shell_lines(text: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-def modules_after(*arguments: str) -> tuple[int, set[str]]:
-    """Exit code and loaded top-level modules of a `cv3d` command line in a process of its own."""
-    code = (
-        "import sys, io, json, contextlib\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
-        "    from cv3d.cli import main\n"
-        "    exit_code = main(sys.argv[1:])\n"
-        "print(json.dumps([exit_code, sorted({name.partition('.')[0] for name in sys.modules})]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    exit_code, modules = json.loads(done.stdout)
-    return exit_code, set(modules)
-
-
 def test_imports_go_down_the_floors(project_root: Path) -> None:
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-logo"]
     done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-
-
-def test_help_loads_nothing_heavy() -> None:
-    exit_code, modules = modules_after("--help")
-    assert exit_code == 0
-    assert modules.isdisjoint(HEAVY)
-
-
-@pytest.mark.parametrize("command", list(COMMANDS))
-def test_every_command_has_its_help_without_loading_anything_heavy(command: str) -> None:
-    exit_code, modules = modules_after(command, "--help")
-    assert exit_code == 0
-    assert modules.isdisjoint(HEAVY)
 
 
 def test_importing_the_package_loads_none_of_it() -> None:

@@ -33,6 +33,7 @@ class Row:
 
 
 _FILES = frozenset(["files"])
+_OF_SCENES = frozenset(["files", "run_digest", "extent_digest", "depth", "mesh", "stage"])
 
 ROWS: dict[str, Row] = {
     "board": Row("board checkerboard:9x6 -o out/board", "cv3d.board/1", out="out/board", fails="-o board/000.jpg/x"),
@@ -134,13 +135,21 @@ ROWS: dict[str, Row] = {
     ),
     "match list": Row("match --list", "cv3d.match_methods/1"),
     "reconstruct": Row(
-        f"reconstruct {_COLOUR} {_FEW} --no-refine -o out/scene",
+        f"reconstruct {_COLOUR} {_FEW} --no-refine --to poses -o out/scene",
         "cv3d.reconstruct/1",
         out="out/scene",
         resumes=True,
         fails="nowhere",
         unmet="registered<0",
-        optional=frozenset(["files", "run_digest", "depth", "mesh", "stage"]),
+        optional=_OF_SCENES,
+    ),
+    "reconstruct surface": Row(
+        "reconstruct rgbd/color --quality draft -o out/room",
+        "cv3d.reconstruct/1",
+        out="out/room",
+        resumes=True,
+        optional=_OF_SCENES,
+        slow=True,
     ),
     "odometry": Row(
         "odometry rgbd -o out/path",
@@ -202,6 +211,7 @@ ROWS: dict[str, Row] = {
         resumes=True,
         fails="--stereo nowhere.jpg right/000.jpg",
         unmet="coverage<0",
+        optional=frozenset(["depth_step"]),
     ),
     "batch": Row(
         "batch schema match view --jobs 1 -o out/batch",

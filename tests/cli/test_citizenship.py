@@ -33,7 +33,21 @@ from .command_table import ROWS, Row
 
 Main = Callable[..., SimpleNamespace]
 
-HEAVY = ("torch", "open3d", "cv2", "numba", "scipy", "numpy", "matplotlib", "plotly", "kornia", "av", "rich", "ray")
+HEAVY = (
+    "torch",
+    "open3d",
+    "cv2",
+    "numba",
+    "scipy",
+    "numpy",
+    "matplotlib",
+    "plotly",
+    "kornia",
+    "av",
+    "rich",
+    "ray",
+    "PIL",
+)
 COMMANDS = command_names()
 LINES = [pytest.param(name, marks=pytest.mark.slow if row.slow else ()) for name, row in ROWS.items()]
 REQUIRING = [name for name, row in ROWS.items() if row.unmet]
@@ -332,18 +346,33 @@ def on_terminal(arguments: list[str], folder: Path, **environ: str) -> str:
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7;]")
 
 
-def test_a_terminal_gets_colours_unless_they_are_not_wanted(workshop: Workshop) -> None:
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_colours_unless_they_are_not_wanted(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workshop.row("calibrate")
-    arguments = words(ROWS["calibrate"])
-    assert COLOUR.search(on_terminal(arguments, workshop.folder))
-    assert not COLOUR.search(on_terminal(arguments, workshop.folder, NO_COLOR="1"))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for is_wanted in (True, False):
+        if not is_wanted:
+            monkeypatch.setenv("NO_COLOR", "1")
+        shown = Terminal()
+        with contextlib.chdir(workshop.folder), contextlib.redirect_stdout(shown):
+            assert main(words(ROWS["calibrate"])) == 0
+        assert bool(COLOUR.search(shown.getvalue())) is is_wanted
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_time_left(workshop: Workshop) -> None:
-    arguments = ["match", "--tracks", *(f"rgbd/color/{k:06d}.jpg" for k in range(8)), "-o", "out/bar"]
+    arguments = ["frames", "clip.mp4", "--step", "0.02", "-o", "out/bar"]
     shown = on_terminal(arguments, workshop.folder, NO_COLOR="1")
-    assert re.search(r"track points .* [1-8]/8 .*\d/s", shown)
-    assert shown.rstrip().endswith("tracks.npz, tracks.png, result.json")
+    assert re.search(r"frames .*[━╸]", shown)
+    assert re.search(r" \d+/\d+ ", shown)
+    assert "result.json" in shown.splitlines()[-1]
     assert not COLOUR.search(shown)
 
 
@@ -362,6 +391,7 @@ def test_lists_come_from_standard_input(name: str, workshop: Workshop, monkeypat
 
 
 def test_a_list_from_standard_input_is_worked_through(workshop: Workshop) -> None:
-    line = "head -n 2 list.txt | cv3d match --tracks - -o out/listed --json --quiet | grep -c '\"frames\":2,'"
+    line = "head -n 2 list.txt | cv3d undistort - --camera camera.json -o out/listed --json --quiet"
     done = shell(line, workshop.folder)
-    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["frames"] == 2

@@ -171,8 +171,8 @@ class TrajectoryEvaluation:
                 f"deg/100m ({self.drift.segments} segments)"
             )
         gap = f", longest gap {self.coverage.longest_gap_s:.3g} s" if self.reference.is_timed else ""
-        lines.append(
-            f"tracked {self.coverage.tracked_fraction:.1%} of the reference's {len(self.full_reference)} stamps{gap}; "
-            f"{len(self.reference)} of {self.estimate_poses} poses matched"
-        )
+        lines += [
+            f"tracked {self.coverage.tracked_fraction:.1%} of the reference's {len(self.full_reference)} stamps{gap}",
+            f"matched {len(self.reference)} of {self.estimate_poses} poses",
+        ]
         return "\n".join(lines)
