@@ -31,7 +31,12 @@ _SAME = 0.05
 """Difference of two depths, as a share of them, up to which they are of one surface."""
 _LEAST_PAIRS = 500
 _BINS = 6
-_PER_MAD = 1.4826
+_QUANTILE, _SIGMAS = 0.9, 1.645
+"""Share of the differences, and the standard deviations that a normal law has it within: those of maps have long tails,
+which the median would not see."""
+_LEAST_PIXELS = 0.4
+"""Spread of the depth at least, pixels' footprints at the median depth: maps that were made from each other agree
+better than they are right."""
 _RANGE_QUANTILE, _RANGE_TIMES = 0.9, 2.0
 _CELL = 24
 """Edge of the cells by which the surface's area is estimated, pixels' footprints."""
@@ -115,7 +120,8 @@ def look_at(frames: Iterable[DepthFrame]) -> SetStatistics:
     near = scale.points(together[depth * per_unit <= _range_of(quantiles)])
     cell = _CELL * footprint
     area = _PER_CELL * cell**2 * len(np.unique(np.floor(near / cell), axis=0))
-    return SetStatistics(scale, quantiles, footprint, area, _agreement([scale.normalised(one) for one in kept]))
+    noise = _agreement([scale.normalised(one) for one in kept], footprint)
+    return SetStatistics(scale, quantiles, footprint, area, noise)
 
 
 def range_of(statistics: SetStatistics) -> float:
@@ -138,8 +144,8 @@ def _sampled(frame: DepthFrame) -> tuple[Floats, Floats]:
     return z, local @ back[:3, :3].T + back[:3, 3]
 
 
-def _agreement(frames: Sequence[DepthFrame]) -> DepthNoise | None:
-    """The noise by which maps differ from each other where they show the same surface."""
+def _agreement(frames: Sequence[DepthFrame], footprint: float) -> DepthNoise | None:
+    """The noise by which maps differ from each other where they show the same surface; no less than a pixel's part."""
     far, off = [], []
     for i, one in enumerate(frames):
         _, points = _sampled(one)
@@ -159,14 +165,17 @@ def _agreement(frames: Sequence[DepthFrame]) -> DepthNoise | None:
             continue
         middle = float(np.median(depth[inside]))
         # Two maps differ by the noise of both.
-        spread = _PER_MAD * float(np.median(np.abs(gaps[inside]))) / math.sqrt(2.0)
+        spread = float(np.quantile(np.abs(gaps[inside]), _QUANTILE)) / (_SIGMAS * math.sqrt(2.0))
         rows.append([1.0 / middle**2, middle**2])
         values.append((spread / middle) ** 2)
     from scipy.optimize import nnls
 
     base, quadratic = nnls(np.array(rows), np.array(values))[0]
     typical = math.sqrt(base + quadratic * TYPICAL_M**4)
-    return DepthNoise(max(math.sqrt(base), 0.25 * typical, 1e-5), math.sqrt(quadratic))
+    least = _LEAST_PIXELS * footprint
+    if typical < least:
+        return DepthNoise(0.5 * least, 0.87 * least / TYPICAL_M**2)
+    return DepthNoise(max(math.sqrt(base), 0.25 * typical), math.sqrt(quadratic))
 
 
 def _differences(points: Floats, other: DepthFrame) -> tuple[Floats, Floats]:

@@ -48,6 +48,8 @@ _NOISE_IN_VOXEL = 1.0
 """Standard deviations of the depth in a voxel: several views average them."""
 _TRUNCATION_SIGMAS = 4.0
 """Truncation, standard deviations of the depth at the far end of its bulk: less makes double walls."""
+_OFF_VOXELS = 0.5
+"""How far a vertex may lie off what it was made from, voxels."""
 _BULK = 80
 """Percentile of the depth that is its far end."""
 
@@ -107,7 +109,7 @@ class _Job:
             mesh = self._timed("extract", lambda: grid.extract_mesh(min(2, max(len(self._fused), 1))))
         if not len(mesh.triangles):
             raise EstimationError(f"{self._name}: its depth maps fit together nowhere: there is no surface")
-        votes = self._timed("vote", lambda: self._vote(mesh, statistics, noise))
+        votes = self._timed("vote", lambda: self._vote(mesh, statistics, noise, voxel))
         cleaned = self._timed("clean", lambda: self._cleaned(mesh, votes, voxel))
         mesh = cleaned.mesh
         texture = None
@@ -215,8 +217,8 @@ class _Job:
                 self._dropped.append(Dropped(one.index, one.name, "none of its depth counts"))
         self._progress.advance("fuse", len(batch))
 
-    def _vote(self, mesh: Mesh, statistics: SetStatistics, noise: DepthNoise) -> Votes:
-        ballot = Ballot(mesh, noise)
+    def _vote(self, mesh: Mesh, statistics: SetStatistics, noise: DepthNoise, voxel: float) -> Votes:
+        ballot = Ballot(mesh, noise, _OFF_VOXELS * voxel)
         self._progress.start("vote", len(self._fused))
         for frame in self._normalised(statistics):
             ballot.ask(frame)

@@ -46,18 +46,19 @@ class Votes:
 class Ballot:
     """Asks views one by one."""
 
-    def __init__(self, mesh: Mesh, noise: DepthNoise) -> None:
+    def __init__(self, mesh: Mesh, noise: DepthNoise, slack_m: float) -> None:
         """Begin with no view.
 
         Args:
             mesh: with normals.
             noise: of the depth.
+            slack_m: how far the mesh itself may lie off what it was made from, metres.
         """
         count = len(mesh.vertices)
         self._vertices = np.ascontiguousarray(mesh.vertices, np.float32)
         assert mesh.normals is not None
         self._normals = np.ascontiguousarray(mesh.normals, np.float32)
-        self._noise = np.array([noise.base_m, noise.quadratic], np.float32)
+        self._noise = np.array([noise.base_m, noise.quadratic, slack_m], np.float32)
         self._workers = Workers(None)
         self.votes = Votes(np.zeros(count, np.int16), np.zeros(count, np.float32), np.zeros(count, np.float32))
         """Until now."""
@@ -109,7 +110,7 @@ def cast_votes(
         motion: (3, 4) cam_from_world.
         depth: (h, w), 0 where there is none.
         weight: (h, w), or (1, 1) where all weigh 1.
-        noise: base and quadratic part.
+        noise: base and quadratic part, and how far the vertices may be off.
         views: (n,), and
         support: (n,), and
         through: (n,), added to.
@@ -138,7 +139,7 @@ def cast_votes(
         cosine = -(facing * x + up * y + ahead * z) / np.sqrt(x * x + y * y + z * z)
         spread = np.sqrt(noise[0] * noise[0] + (noise[1] * z * z) ** 2)
         slant = min(np.sqrt(max(1.0 - cosine * cosine, 0.0)) / max(abs(cosine), 0.1), _STEEPEST)
-        reach = AGREE_SIGMAS * spread + 0.7 * slant * z / min(fx, fy)
+        reach = AGREE_SIGMAS * spread + noise[2] + 0.7 * slant * z / min(fx, fy)
         gap = here - z
         if abs(gap) <= reach:
             if cosine >= _LEAST_COSINE:

@@ -187,12 +187,12 @@ def test_a_view_votes_for_what_it_sees_and_against_what_it_looks_through() -> No
     near = np.linalg.inv(sphere.cam_from_world) @ np.array([[0, 0, 0.5, 1], [0, 0, 0.9, 1], [0, 0, 1.5, 1]]).T
     towards = np.tile(-sphere.cam_from_world[2, :3], (3, 1)).astype(np.float32)
     mesh = Mesh(near.T[:, :3].astype(np.float32), np.array([[0, 1, 2]], np.int32), towards)
-    ballot = Ballot(mesh, DepthNoise(0.002, 0.001))
+    ballot = Ballot(mesh, DepthNoise(0.002, 0.001), 0.0)
     ballot.ask(replace(sphere, weight=np.full(sphere.depth.shape, 0.5, np.float32)))
     assert ballot.votes.views.tolist() == [0, 1, 0]
     assert ballot.votes.support.tolist() == [0.0, 0.5, 0.0]
     assert ballot.votes.through.tolist() == [0.5, 0.0, 0.0], "what lies behind is hidden: no opinion"
-    ballot = Ballot(replace(mesh, normals=-towards), DepthNoise(0.002, 0.001))
+    ballot = Ballot(replace(mesh, normals=-towards), DepthNoise(0.002, 0.001), 0.0)
     ballot.ask(sphere)
     assert ballot.votes.views.tolist() == [0, 0, 0], "a back is borne out by nobody"
 
