@@ -29,8 +29,8 @@ GEOMETRIC_LIMIT_PX = 3.0
 """Largest reprojection error that counts."""
 _LEAST_COSINE = 0.15
 """Of the angle between a surface's normal and the ray."""
-_SAME_PX = 0.02
-"""Planes so near to each other, in pixels of disparity, are not tried again."""
+_SAME_PX = 0.2
+"""Planes so near to each other, in pixels of disparity, are not tried: they would follow the noise."""
 
 
 def window() -> tuple[Floats, Floats]:

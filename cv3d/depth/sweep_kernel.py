@@ -34,9 +34,11 @@ def _matching_cost(
     b: Number,
     u: Number,
     v: Number,
-    lens: Floats,
-    image: Words,
-    size: Ints,
+    s: int,
+    lenses: Floats,
+    images: Words,
+    stride: int,
+    sizes: Ints,
     offsets: Floats,
     values: Floats,
     shares: Floats,
@@ -48,21 +50,22 @@ def _matching_cost(
 ) -> Number:
     """One minus the weighted correlation of the window with one source under a plane of inverse depth.
 
-    Four loops, of which the compiler makes vector instructions, but for the one that looks up the pixels.
+    Three loops, of which the compiler makes vector instructions, but for the one that looks up the pixels. Arrays are
+    not sliced here: each slice would be counted, and threads would wait for each other's counts.
     """
-    x0 = lens[0] * u + lens[1] * v + lens[2] + w * lens[9]
-    y0 = lens[3] * u + lens[4] * v + lens[5] + w * lens[10]
-    z0 = lens[6] * u + lens[7] * v + lens[8] + w * lens[11]
+    x0 = lenses[s, 0] * u + lenses[s, 1] * v + lenses[s, 2] + w * lenses[s, 9]
+    y0 = lenses[s, 3] * u + lenses[s, 4] * v + lenses[s, 5] + w * lenses[s, 10]
+    z0 = lenses[s, 6] * u + lenses[s, 7] * v + lenses[s, 8] + w * lenses[s, 11]
     if z0 < NEAREST:
         return WORST
-    right, bottom = np.float32(size[1] - 1), np.float32(size[0] - 1)
+    right, bottom = np.float32(sizes[s, 1] - 1), np.float32(sizes[s, 0] - 1)
     if not (x0 >= ZERO and y0 >= ZERO and x0 <= right * z0 and y0 <= bottom * z0):
         return WORST
-    xu, yu, zu = lens[0] + a * lens[9], lens[3] + a * lens[10], lens[6] + a * lens[11]
-    xv, yv, zv = lens[1] + b * lens[9], lens[4] + b * lens[10], lens[7] + b * lens[11]
+    xu, yu, zu = lenses[s, 0] + a * lenses[s, 9], lenses[s, 3] + a * lenses[s, 10], lenses[s, 6] + a * lenses[s, 11]
+    xv, yv, zv = lenses[s, 1] + b * lenses[s, 9], lenses[s, 4] + b * lenses[s, 10], lenses[s, 7] + b * lenses[s, 11]
     right -= INSIDE
     bottom -= INSIDE
-    stride = np.int32(image.shape[1])
+    first = s * stride * (len(images) // (stride * len(sizes)))
     for k in range(SAMPLES):
         du, dv = offsets[0, k], offsets[1, k]
         inverse = ONE / max(z0 + du * zu + dv * zv, NEAREST)
@@ -71,10 +74,9 @@ def _matching_cost(
         i, j = np.int32(x), np.int32(y)
         parts[0, k] = x - np.float32(i)
         parts[1, k] = y - np.float32(j)
-        words[k] = np.uint32(j * stride + i)
-    flat = image.reshape(-1)
+        words[k] = np.uint32(first + j * stride + i)
     for k in range(SAMPLES):
-        words[k] = flat[words[k]]
+        words[k] = images[words[k]]
     total = ZERO
     squares = ZERO
     products = ZERO
@@ -97,25 +99,25 @@ def _matching_cost(
 
 @fused
 def _geometric_cost(
-    w: Number, u: Number, v: Number, lens: Floats, back: Floats, seen: Floats, size: Ints, limit: Number
+    w: Number, u: Number, v: Number, s: int, lenses: Floats, backs: Floats, inverses: Floats, sizes: Ints, limit: Number
 ) -> Number:
     """How far a pixel comes out of its place when it goes to a source and back by the source's depth, in pixels."""
-    z = lens[6] * u + lens[7] * v + lens[8] + w * lens[11]
+    z = lenses[s, 6] * u + lenses[s, 7] * v + lenses[s, 8] + w * lenses[s, 11]
     if z < NEAREST:
         return limit
-    x = (lens[0] * u + lens[1] * v + lens[2] + w * lens[9]) / z
-    y = (lens[3] * u + lens[4] * v + lens[5] + w * lens[10]) / z
+    x = (lenses[s, 0] * u + lenses[s, 1] * v + lenses[s, 2] + w * lenses[s, 9]) / z
+    y = (lenses[s, 3] * u + lenses[s, 4] * v + lenses[s, 5] + w * lenses[s, 10]) / z
     i, j = np.int32(np.floor(x + HALF)), np.int32(np.floor(y + HALF))
-    if i < 0 or j < 0 or i >= size[1] or j >= size[0]:
+    if i < 0 or j < 0 or i >= sizes[s, 1] or j >= sizes[s, 0]:
         return limit
-    there = seen[j, i]
+    there = inverses[s, j, i]
     if there <= ZERO:
         return limit
-    z = back[6] * x + back[7] * y + back[8] + there * back[11]
+    z = backs[s, 6] * x + backs[s, 7] * y + backs[s, 8] + there * backs[s, 11]
     if z < NEAREST:
         return limit
-    du = (back[0] * x + back[1] * y + back[2] + there * back[9]) / z - u
-    dv = (back[3] * x + back[4] * y + back[5] + there * back[10]) / z - v
+    du = (backs[s, 0] * x + backs[s, 1] * y + backs[s, 2] + there * backs[s, 9]) / z - u
+    dv = (backs[s, 3] * x + backs[s, 4] * y + backs[s, 5] + there * backs[s, 10]) / z - v
     return min(np.sqrt(du * du + dv * dv), limit)
 
 
@@ -130,6 +132,7 @@ def _source_cost(
     lenses: Floats,
     backs: Floats,
     images: Words,
+    stride: int,
     inverses: Floats,
     sizes: Ints,
     offsets: Floats,
@@ -144,13 +147,13 @@ def _source_cost(
     """What a plane costs in one source."""
     cost = min(
         _matching_cost(
-            w, a, b, u, v, lenses[s], images[s], sizes[s], offsets, values, shares, mean, spread, scalars[0],
+            w, a, b, u, v, s, lenses, images, stride, sizes, offsets, values, shares, mean, spread, scalars[0],
             words, parts,
         ),
         scalars[9],
     )  # fmt: skip
     if scalars[1] > ZERO:
-        cost += scalars[1] * _geometric_cost(w, u, v, lenses[s], backs[s], inverses[s], sizes[s], scalars[2])
+        cost += scalars[1] * _geometric_cost(w, u, v, s, lenses, backs, inverses, sizes, scalars[2])
     return cost
 
 
@@ -164,6 +167,7 @@ def _cost(
     lenses: Floats,
     backs: Floats,
     images: Words,
+    stride: int,
     inverses: Floats,
     sizes: Ints,
     offsets: Floats,
@@ -183,8 +187,8 @@ def _cost(
     for n in range(count):
         s = asked[n]
         cost = _source_cost(
-            s, w, a, b, u, v, lenses, backs, images, inverses, sizes, offsets, values, shares, mean, spread, scalars,
-            words, parts,
+            s, w, a, b, u, v, lenses, backs, images, stride, inverses, sizes, offsets, values, shares, mean, spread,
+            scalars, words, parts,
         )  # fmt: skip
         k = n
         while k > 0 and ordered[k - 1] > cost:
@@ -245,6 +249,7 @@ def evaluate_rows(
     lenses: Floats,
     backs: Floats,
     images: Words,
+    stride: int,
     inverses: Floats,
     sizes: Ints,
     offsets: Floats,
@@ -262,7 +267,7 @@ def evaluate_rows(
             asking = len(lenses)
             costs[v, u] = _cost(
                 planes[0, v, u], planes[1, v, u], planes[2, v, u], np.float32(u), np.float32(v),
-                lenses, backs, images, inverses, sizes, offsets, values, shares, mean, spread, scalars,
+                lenses, backs, images, stride, inverses, sizes, offsets, values, shares, mean, spread, scalars,
                 best, asked, asking, ordered, words, parts,
             )  # fmt: skip
 
@@ -282,6 +287,7 @@ def sweep_rows(
     lenses: Floats,
     backs: Floats,
     images: Words,
+    stride: int,
     inverses: Floats,
     sizes: Ints,
     offsets: Floats,
@@ -303,7 +309,7 @@ def sweep_rows(
             asking = len(lenses)
             if narrow > 0:
                 cost = _cost(
-                    w, a, b, np.float32(u), np.float32(v), lenses, backs, images, inverses, sizes,
+                    w, a, b, np.float32(u), np.float32(v), lenses, backs, images, stride, inverses, sizes,
                     offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, words, parts,
                 )  # fmt: skip
                 asking = best
@@ -328,7 +334,7 @@ def sweep_rows(
                 if apart < scalars[7] or not _is_plane(w2, a2, b2, np.float32(u), np.float32(v), camera, scalars):
                     continue
                 other = _cost(
-                    w2, a2, b2, np.float32(u), np.float32(v), lenses, backs, images, inverses, sizes,
+                    w2, a2, b2, np.float32(u), np.float32(v), lenses, backs, images, stride, inverses, sizes,
                     offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, words, parts,
                 )  # fmt: skip
                 if other < cost:
