@@ -277,6 +277,7 @@ def _prepare(run: Run, job: _Job) -> None:
 def _place(run: Run, job: _Job) -> dict[str, Any]:
     """Do all of it unless it is done already, write it, print it."""
     from cv3d.mapping.scene import SCENE_SCHEMA
+    from cv3d.reconstruction.options import Stage
     from cv3d.reporting.result_folder import look_at_output
     from cv3d.reporting.scene_files import check_own, write_scene
     from cv3d.reporting.scene_summary import describe_scene
@@ -287,7 +288,10 @@ def _place(run: Run, job: _Job) -> dict[str, Any]:
     earlier = look_at_output(job.out, digest, run.options.overwrite, SCENE_SCHEMA).result
     is_anew = job.options.from_stage is not None or not job.options.resume
     content: dict[str, Any]
-    is_same = earlier is not None and earlier.get("extent_digest") == job.extent()
+    # What goes no further than the poses is part of any run on the same.
+    is_same = earlier is not None and (
+        earlier.get("extent_digest") == job.extent() or not job.options.reaches(Stage.DEPTH)
+    )
     if earlier is not None and is_same and not earlier["interrupted"] and not is_anew:
         content = dict(earlier)
         is_done = True
