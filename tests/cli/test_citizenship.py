@@ -157,8 +157,9 @@ def test_people_read_80_columns_without_colour(name: str, workshop: Workshop) ->
         # How long a folder's name is, is not the command's business.
         assert [line for line in done.out.replace(str(workshop.folder), "").splitlines() if len(line) > 80] == []
     assert "\x1b" not in done.out + done.err
-    quiet = workshop.run(*words(row), *again, "--quiet")
-    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    if row.resumes:  # others would do their work once more for it
+        quiet = workshop.run(*words(row), "--quiet")
+        assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
 @pytest.mark.parametrize("name", FAILING)
