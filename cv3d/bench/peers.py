@@ -162,6 +162,7 @@ def _surface_open3d(inputs: Inputs, _: Compute) -> Work:
 def _reconstruct_colmap(inputs: Inputs, _: Compute) -> Work:
     import pycolmap
 
+    pycolmap.logging.minloglevel = 2
     pictures = inputs.clip_rgb[:SCENE_FRAMES]
 
     def run() -> None:

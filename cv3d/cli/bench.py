@@ -66,41 +66,49 @@ def bench(
     atomic_write_text(file, to_json(result.as_result(), indent=2) + "\n")
     comparison = None if against is None else compare_with(result, against)
     said = {**result.as_result(), "file": file, "against": None if comparison is None else comparison.as_result()}
-    run.emit(said, lambda: describe(result, comparison) + f"\n\nwritten to {file}")
+    run.emit(said, lambda: describe(result, comparison) + f"\nwritten to {file}")
 
 
 def describe(result: BenchResult, comparison: Comparison | None) -> str:
-    """The timings as plain text, a line for each."""
+    """The timings as plain text of at most 80 columns where names allow it."""
     machine = result.machine
+    hardware = [machine.processor, f"{machine.cores} cores", f"{machine.memory_gb:.0f} GB", machine.gpu]
     lines = [
         f"cv3d {result.versions['cv3d']}, torch {result.versions['torch']}, {machine.system}",
-        f"{machine.processor}, {machine.cores} cores, {machine.memory_gb:.0f} GB"
-        + f", {machine.gpu}" * bool(machine.gpu),
+        ", ".join(part for part in hardware if part),
     ]
     if result.load > 0.5:
-        lines.append(f"others were at work when it began (load {result.load:.1f} for each core): times are too long")
-    lines += [
-        "",
-        f"{'stage':19}{'program':18}{'device':8}{'median ms':>11}{'least':>10}{'CPU ms':>10}{'runs':>6}" + "  for each",
-    ]
-    by_stage = {(one.stage, one.device): one for one in result.timings if one.program == "cv3d"}
+        lines += ["others were at work when it began, so times are too long:", f"load {result.load:.1f} for each core"]
+    lines += ["", f"{'stage':19}{'program':17}{'on':5}{'ms':>9}{'CPU ms':>9}{'runs':>5}  for each"]
+    ours = {one.stage: one for one in result.timings if (one.program, one.device) == ("cv3d", "cpu")}
     for one in result.timings:
-        lines.append(_line(one, comparison))
-        lines += [f"  {name:17}{'':18}{'':8}{ms:11.2f}" for name, ms in one.parts.items()]
-        ours = by_stage.get((one.stage, one.device))
-        if one.program != "cv3d" and ours is not None and ours.repeats and one.repeats:
-            lines.append(f"  {'cv3d over it':35}{'':8}{ours.median_ms / one.median_ms:11.2f}")
+        lines += _lines(one, comparison)
+        mine = ours.get(one.stage)
+        if one.program != "cv3d" and mine is not None and mine.repeats and one.repeats:
+            ratios = f"{mine.median_ms / one.median_ms:9.2f}{mine.cpu_ms / one.cpu_ms:9.2f}"
+            lines.append(f"  {'cv3d over it':39}{ratios}")
     if comparison is not None:
-        lines += ["", f"×: over the times of {comparison.file} (cv3d {comparison.version}, {comparison.machine})"]
-    lines += ["", f"seed {result.seed}, {result.seconds:.0f} s in all"]
-    return "\n".join(lines)
+        lines += ["", *_wrapped(f"×: over the time in {comparison.file}", "")]
+        lines += _wrapped(f"by cv3d {comparison.version} on {comparison.machine}", "   ")
+    return "\n".join([*lines, "", f"seed {result.seed}, {result.seconds:.0f} s in all"])
 
 
-def _line(one: Timing, comparison: Comparison | None) -> str:
-    label = f"{one.stage:19}{one.program:18}{one.device:8}"
+def _lines(one: Timing, comparison: Comparison | None) -> list[str]:
+    """One timing with its parts."""
+    label = f"{one.stage:19}{one.program:17}{one.device:5}"
     if not one.repeats:
-        return f"{label}{'-':>11}{'':26}  {one.note}"
-    note = f" ({one.note})" if one.note else ""
+        return [f"{label}{'-':>9}", *_wrapped(one.note)]
+    lines = [f"{label}{one.median_ms:9.2f}{one.cpu_ms:9.2f}{one.repeats:5}  {one.counted}"]
     ratio = None if comparison is None else comparison.ratios.get((one.stage, one.program, one.device))
-    times = f"{one.median_ms:11.2f}{one.least_ms:10.2f}{one.cpu_ms:10.2f}{one.repeats:6}"
-    return f"{label}{times}  {one.counted}{note}" + (f"  × {ratio:.2f}" if ratio is not None else "")
+    if ratio is not None:
+        lines.append(f"  {'×':39}{ratio:9.2f}")
+    lines += [f"  {name:39}{ms:9.2f}" for name, ms in one.parts.items()]
+    return lines + (_wrapped(one.note) if one.note else [])
+
+
+def _wrapped(text: str, indent: str = "  ") -> list[str]:
+    from textwrap import wrap
+
+    return wrap(
+        text, 80, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -70,23 +70,37 @@ def describe(diagnosis: Diagnosis) -> str:
 
 
 def describe_device(report: DeviceReport) -> str:
-    """The check of a device as plain text, a line for each kernel."""
+    """The check of a device as plain text of at most 80 columns, a line for each kernel."""
     lines = [
-        f"kernels on {report.device} ({report.detail}), torch {report.torch}, against the CPU, seed {report.seed}",
-        f"  {'':4}  {'':32}{'error':>9}{'allowed':>9}{report.device + ' ms':>10}{'CPU ms':>9}",
+        f"kernels on {report.device} ({report.detail}), torch {report.torch}, seed {report.seed}",
+        f"  {'':40}{'error':>9}{'allowed':>9}{report.device + ' ms':>10}{'CPU ms':>9}",
     ]
     for one in report.kernels:
         lines += _kernel_lines(one)
     if report.falls_back:
-        lines += ["", "PYTORCH_ENABLE_MPS_FALLBACK is set: what Metal lacks ran on the CPU and shows only as a warning"]
-    lines += ["", f"safe on {report.device}: {', '.join(report.safe_commands) or 'none'}"]
-    lines += [f"not safe: {name} ({', '.join(kernels)})" for name, kernels in report.unsafe_commands.items()]
+        lines += ["", "PYTORCH_ENABLE_MPS_FALLBACK is set: what Metal lacks ran on the CPU"]
+    lines += ["", *_wrapped(f"safe on {report.device}: {', '.join(report.safe_commands) or 'none'}", "")]
+    for name, kernels in report.unsafe_commands.items():
+        lines += _wrapped(f"not safe: {name} ({', '.join(kernels)})", "")
     lines += ["all other commands run on the CPU whatever --device says"]
     return "\n".join(lines)
 
 
 def _kernel_lines(one: KernelVerdict) -> list[str]:
-    label = f"  {one.verdict.upper():4}  {one.name:32}"
+    label = f"  {one.verdict.upper():8}{one.name:32}"
     if one.reason:
-        return [label.rstrip(), f"        {one.reason}"]
-    return [f"{label}{one.error:9.1e}{one.limit:9.1e}{one.device_ms:10.1f}{one.cpu_ms:9.1f}  {one.figure}"]
+        return [label.rstrip(), *_wrapped(one.reason, " " * 10)]
+    return [f"{label}{one.error:9.1e}{one.limit:9.1e}{one.device_ms:10.1f}{one.cpu_ms:9.1f}"]
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    from textwrap import wrap
+
+    return wrap(
+        text,
+        80,
+        initial_indent=indent,
+        subsequent_indent=indent or "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

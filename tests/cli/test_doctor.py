@@ -107,8 +107,8 @@ def test_kernels_of_a_device_that_is_asked_for_are_compared(
     outcome = cv3d_main("doctor", "--device", "cpu", "--progress", "none")
     assert outcome.code == 0
     assert all(name in outcome.out for name in diagnosis.packages)
-    assert "PASS  resampling" in outcome.out
-    assert "PASS  toy" in outcome.out
+    assert "PASS    resampling" in outcome.out
+    assert "PASS    toy" in outcome.out
     assert "safe on cpu: depth, evaluate matches, fuse" in outcome.out
     checks = json.loads(cv3d_main("doctor", "--device", "cpu", "--json", "-q").out)["device_checks"]
     assert checks["ok"] is True
@@ -131,7 +131,7 @@ def test_a_wrong_kernel_names_the_commands_to_keep_off_the_device(
     assert "match" in result["device_checks"]["safe_commands"]
     small_catalogue(monkeypatch, 7.0)
     text = cv3d_main("doctor", "--device", "cpu", "--progress", "none").out
-    assert "FAIL  toy\n        three numbers: numbers is off by 7, 0.1 is allowed" in text
+    assert "FAIL    toy\n          three numbers: numbers is off by 7, 0.1 is allowed" in text
     assert "not safe: fuse (toy)" in text
 
 
