@@ -9,6 +9,7 @@ import numpy as np
 
 from cv3d.formats.json_text import jsonable
 from cv3d.mapping.scene import SCENE_SCHEMA, IntrinsicsSource, ScaleSource, Scene, SceneCamera, SceneModel
+from cv3d.reconstruction.options import ORDER
 from cv3d.reporting.page import with_sigma
 from cv3d.reporting.text_lines import labelled, shortened, wrapped
 
@@ -214,7 +215,10 @@ def points_words(content: Mapping[str, Any]) -> str:
 
 def seconds_words(seconds: Mapping[str, float]) -> str:
     """Where the time went."""
-    stages = [f"{name} {spent:.1f} s" for name, spent in seconds.items() if name != "total"]
+    # As a file tells them, they are in the order of their names.
+    known = {stage.value: place for place, stage in enumerate(ORDER)}
+    ordered = sorted(seconds.items(), key=lambda one: known.get(one[0], len(known)))
+    stages = [f"{name} {spent:.1f} s" for name, spent in ordered if name != "total"]
     return ", ".join([*stages, *([f"in all {seconds['total']:.1f} s"] if "total" in seconds else [])]) or "unknown"
 
 
