@@ -12,7 +12,7 @@ from cv3d.fusion.cleaning import parts_of, triangle_areas, with_triangles
 from cv3d.fusion.view_votes import Votes
 from cv3d.geometry.mesh import Mesh
 
-_MANY_VIEWS = 20
+_MANY_VIEWS = 8
 """Median number of views of a place from which on three have to bear it out."""
 _THROUGH = 1.0
 """Weight of the views that look through a place over that of those that see it there, from which on it goes."""

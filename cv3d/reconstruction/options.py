@@ -35,6 +35,8 @@ _CELLS = {Quality.DRAFT: 150_000, Quality.NORMAL: 600_000, Quality.HIGH: 2_000_0
 _NOISE_PX = 1.5
 """Spread of the depth, pixels. Neighbouring maps err alike, as each took account of the others: how well they agree
 says too little of it."""
+_LEAST_VIEWS = 2
+"""Maps that have to agree on a place: each of them is borne out by others already."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class ReconstructOptions:
     @property
     def surface_options(self) -> ViewSurfaceOptions:
         """How depth maps are fused."""
-        return self.surface or ViewSurfaceOptions(max_cells=_CELLS[self.quality], noise_pixels=_NOISE_PX)
+        return self.surface or ViewSurfaceOptions(
+            max_cells=_CELLS[self.quality], noise_pixels=_NOISE_PX, min_views=_LEAST_VIEWS
+        )
 
     @property
     def map_options(self) -> MapOptions:
