@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from cv3d.cli.common import OutputOption, RequireOption, Run
+from cv3d.cli.common import OutputOption, RequireOption, Run, read_names
 from cv3d.errors import QualityError, UsageError
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def reconstruct(
 
     requirements = [parse_requirement(text) for text in require or []]
     check_names(requirements, MEASURES)
-    sources = [line.strip() for line in sys.stdin if line.strip()] if inputs == ["-"] else inputs
+    sources = read_names(inputs)
     if not sources:
         raise UsageError("no input given: name a video, a folder, a glob or pictures")
     forms = check_forms(form)
@@ -264,11 +263,23 @@ def _reconstruct(run: Run, job: _Job) -> DenseScene:
 
 
 def _prepare(run: Run, job: _Job) -> None:
-    """Do the stages before the poses; their results are for the stages after them, and nothing else is written."""
+    """Do the stages before the poses; their results are for the stages after them.
+
+    A result of more stages, which an earlier run of the same has left, stays.
+    """
+    from cv3d.formats.atomic import atomic_write_text
+    from cv3d.formats.json_text import to_json
+    from cv3d.mapping.scene import SCENE_SCHEMA
+    from cv3d.reporting.result_folder import RESULT_FILE, look_at_output
     from cv3d.reporting.scene_summary import describe_stages, scene_result
 
+    digest = job.digest()
+    earlier = look_at_output(job.out, digest, run.options.overwrite, SCENE_SCHEMA).result
     scene = _reconstruct(run, job)
-    content = scene_result(scene) | {"stage": job.options.to_stage.value}
+    content = scene_result(scene) | {"depth": None, "mesh": None, "stage": job.options.to_stage.value}
+    content |= {"files": [RESULT_FILE], "run_digest": digest, "extent_digest": job.extent()}
+    if earlier is None or "stage" in earlier:
+        atomic_write_text(job.out / RESULT_FILE, to_json(content, indent=2) + "\n")
     run.emit(content, lambda: describe_stages(content, job.name, str(job.out)))
     if scene.interrupted:
         raise KeyboardInterrupt(f"finished stages are kept in {job.out}; the same command goes on from there")
@@ -289,8 +300,10 @@ def _place(run: Run, job: _Job) -> dict[str, Any]:
     is_anew = job.options.from_stage is not None or not job.options.resume
     content: dict[str, Any]
     # What goes no further than the poses is part of any run on the same.
-    is_same = earlier is not None and (
-        earlier.get("extent_digest") == job.extent() or not job.options.reaches(Stage.DEPTH)
+    is_same = (
+        earlier is not None
+        and "stage" not in earlier
+        and (earlier.get("extent_digest") == job.extent() or not job.options.reaches(Stage.DEPTH))
     )
     if earlier is not None and is_same and not earlier["interrupted"] and not is_anew:
         content = dict(earlier)

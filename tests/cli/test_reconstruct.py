@@ -255,16 +255,24 @@ def test_an_interruption_says_what_is_kept(cv3d_main: Main, mapping: Mapping, pi
 def test_an_earlier_stage_as_the_last_one_leaves_what_the_next_needs_alone(
     cv3d_main: Main, mapping: Mapping, pictures: Path, tmp_path: Path
 ) -> None:
+    whole = mapping.scene
     mapping.scene = replace(mapping.scene, models=(), left_out=())
     options = (str(pictures), "-o", str(tmp_path / "out"), "--to", "matches")
-    outcome = cv3d_main("reconstruct", "--to", "poses", *options, "--json")
+    outcome = cv3d_main("reconstruct", *options, "--json")
     assert outcome.code == 0
     content = json.loads(outcome.out)
     assert (content["stage"], content["images"]["total"]) == ("matches", 9)
-    assert not (tmp_path / "out" / "result.json").exists()
-    text = cv3d_main("reconstruct", "--to", "poses", *options).out
+    result = tmp_path / "out" / "result.json"
+    assert json.loads(result.read_text())["stage"] == "matches"
+    text = cv3d_main("reconstruct", *options).out
     assert "9 pictures, done up to matches" in text
     assert "a run with --to poses goes on from there" in text.replace("\n", " ")
+    mapping.scene = whole
+    assert cv3d_main("reconstruct", "--to", "poses", str(pictures), "-o", str(tmp_path / "out")).code == 0
+    mapping.scene = replace(whole, models=(), left_out=())
+    assert cv3d_main("reconstruct", *options).code == 0
+    # A result of more stages stays.
+    assert len(json.loads(result.read_text())["models"]) == 1
 
 
 def test_out_is_named_after_the_input_and_is_none_of_them(
