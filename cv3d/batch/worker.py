@@ -10,7 +10,7 @@ import contextlib
 import faulthandler
 import json
 import os
-import queue
+import select
 import shutil
 import signal
 import socket
@@ -146,11 +146,12 @@ def _nameless_file() -> int:
         return os.dup(stream.fileno())
 
 
-def _listen(connection: socket.socket, tasks: queue.SimpleQueue[Task]) -> None:
-    """Take tasks off the socket; its end is ours."""
-    with contextlib.suppress(OSError), connection.makefile("rb") as lines:
-        for line in lines:
-            tasks.put(Task(**json.loads(line)))
+def _end_with(connection: socket.socket, parent: int) -> None:
+    """End this process, whatever it is doing, when the other end of the socket or the process that holds it is gone."""
+    hung_up = select.poll()
+    hung_up.register(connection, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+    while not hung_up.poll(1000) and os.getppid() == parent:
+        pass
     os._exit(0)
 
 
@@ -163,14 +164,14 @@ def serve(descriptor: int, program: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     connection = socket.socket(fileno=descriptor)
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, tasks), daemon=True).start()
+    threading.Thread(target=_end_with, args=(connection, os.getppid()), daemon=True).start()
     main, host = load(program), socket.gethostname()
-    while True:
-        task = tasks.get()
-        connection.sendall(BEGUN)
-        outcome = run_task(task, main, host)
-        connection.sendall(json.dumps(asdict(outcome)).encode() + b"\n")
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            connection.sendall(BEGUN)
+            outcome = run_task(Task(**json.loads(line)), main, host)
+            connection.sendall(json.dumps(asdict(outcome)).encode() + b"\n")
+    os._exit(0)
 
 
 if __name__ == "__main__":
