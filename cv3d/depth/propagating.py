@@ -108,7 +108,8 @@ def improved(problem: Problem, planes: Tensor, course: Course, seed: int, comput
     for iteration in range(course.iterations):
         tries = tries_of(problem, course, iteration)
         chances = torch.empty((3 * len(tries), *costs.shape)).uniform_(-1.0, 1.0, generator=generator)
-        chances, tries = chances.to(compute.device), tries.to(compute.device)
+        # The tries stay on the host: their few numbers are read there.
+        chances = chances.to(compute.device)
         for parity in (0, 1):
             sweeper.sweep(planes, costs, parity, chances, tries)
     return planes, costs
