@@ -166,7 +166,8 @@ def serve(descriptor: int, program: str) -> None:
     connection = socket.socket(fileno=descriptor)
     threading.Thread(target=_end_with, args=(connection, os.getppid()), daemon=True).start()
     main, host = load(program), socket.gethostname()
-    with connection.makefile("rb") as lines:
+    gone = contextlib.suppress(BrokenPipeError, ConnectionResetError)  # the batch was killed: so is what it asked for
+    with gone, connection.makefile("rb") as lines:
         for line in lines:
             connection.sendall(BEGUN)
             outcome = run_task(Task(**json.loads(line)), main, host)
