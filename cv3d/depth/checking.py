@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cv3d.compute import Compute
-from cv3d.depth.problem import UNLIKE, Problem
+from cv3d.depth.problem import Problem
 from cv3d.depth.sweepers import make_sweeper
 
 _DOUBT_VIEWS = 1.5
@@ -17,7 +17,7 @@ _DOUBT_VIEWS = 1.5
 95 % are right within a per cent on rendered scenes."""
 _EVIDENCE = 2
 """Sources whose windows have to be like the picture's."""
-_UNLIKE = 0.9 * UNLIKE
+_UNLIKE = 0.65
 """Mean cost of these from which on nothing speaks for a depth but its neighbours: a wall without texture, a sky."""
 
 
@@ -71,7 +71,7 @@ def borne_out(
         count += agrees
         total += torch.where(agrees, returned, 0.0)
     needed = min(tolerance.least_views, len(inverses))
-    evidence = replace(problem, geometric=0.0, best=min(_EVIDENCE, len(inverses)))
+    evidence = replace(problem, geometric=0.0, best=min(_EVIDENCE, len(inverses)), unlike=2.0)
     costs = make_sweeper(evidence, compute).evaluate(planes)
     stays = (count >= needed) & (inverse > 0.0) & (costs < _UNLIKE)
     mean = total / (count + 1.0)

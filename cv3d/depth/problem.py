@@ -17,7 +17,7 @@ Bytes = NDArray[np.uint8]
 BEST = 4
 """Sources whose costs count: few see what is half hidden."""
 UNLIKE = 0.4
-"""Cost of windows that are not alike, or that a source does not see: more is not worse."""
+"""Cost from which on planes are searched for no better: the source may not see the place at all."""
 RADIUS = 5
 """Of a window, pixels."""
 _STEP = 2
@@ -88,6 +88,8 @@ class Problem:
     """Sources whose costs count: those with the least."""
     geometric: float
     """Cost of a pixel of reprojection error; 0: the depth of the sources is not looked at."""
+    unlike: float = UNLIKE
+    """Cost of windows that are not alike, or that a source does not see: more is not worse."""
 
     @property
     def is_narrow(self) -> bool:
@@ -96,6 +98,11 @@ class Problem:
         It is, once the depth of the sources is known: planes are then right nearly everywhere.
         """
         return self.geometric > 0.0
+
+    @property
+    def regions(self) -> Ints:
+        """Where planes are taken from, (k, 3, 2) pixels; the near ones alone, once they are right nearly everywhere."""
+        return REGIONS[:4] if self.is_narrow else REGIONS
 
     @property
     def scalars(self) -> Floats:
@@ -111,7 +118,7 @@ class Problem:
                 1.0 / (2.0 * _TONE**2),
                 _SAME_PX * self.pixel_step,
                 float(RADIUS),
-                UNLIKE,
+                self.unlike,
             ],
             np.float32,
         )

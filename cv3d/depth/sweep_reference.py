@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cv3d.compute import Compute
-from cv3d.depth.problem import REGIONS, Problem, window
+from cv3d.depth.problem import Problem, window
 
 _WORST = 2.0
 _NEAREST = 1e-6
@@ -39,7 +39,7 @@ class TorchSweeper:
         self.sizes = [(int(h), int(w)) for h, w in problem.sizes]
         self.scalars = [float(one) for one in problem.scalars]
         self.best, self.is_narrow = problem.best, problem.is_narrow
-        self.regions = there(REGIONS.astype("int64"))
+        self.regions = there(problem.regions.astype("int64"))
         v, u = torch.meshgrid(torch.arange(self.height), torch.arange(self.width), indexing="ij")
         self.colours = [there(((u + v) % 2 == parity).reshape(-1).nonzero()[:, 0]) for parity in (0, 1)]
         self.u, self.v = there(u.reshape(-1)), there(v.reshape(-1))

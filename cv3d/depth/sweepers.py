@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cv3d.compute import Compute, usable_cores
-from cv3d.depth.problem import REGIONS, Bytes, Problem, window
+from cv3d.depth.problem import Bytes, Problem, window
 from cv3d.depth.sweep_kernel import evaluate_rows, sweep_rows
 from cv3d.depth.sweep_reference import TorchSweeper
 
@@ -37,7 +37,7 @@ class FusedSweeper:
 
     def __init__(self, problem: Problem, compute: Compute) -> None:
         places, near = window()
-        self._narrow = int(problem.is_narrow)
+        self._narrow, self._regions = int(problem.is_narrow), problem.regions
         self._height, self._width = problem.reference.shape
         self._known = (
             problem.reference,
@@ -64,7 +64,7 @@ class FusedSweeper:
         """Better planes for the pixels of one colour."""
         arrays = [one.numpy() for one in (planes, costs, chances, tries)]
         known = (*self._known, self._narrow)
-        self._over_rows(sweep_rows, parity, arrays[0], arrays[1], REGIONS, arrays[2], arrays[3], *known)
+        self._over_rows(sweep_rows, parity, arrays[0], arrays[1], self._regions, arrays[2], arrays[3], *known)
 
     def _over_rows(self, kernel: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - the kernel's own
         def work(first: int) -> None:

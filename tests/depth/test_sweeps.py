@@ -106,7 +106,7 @@ def test_sweeps_find_the_depth_from_nothing(scene: tuple[Problem, np.ndarray]) -
     wall = depth > 2.2
     inner = np.s_[10:-10, 10:-10]
     off = np.abs(planes[1].numpy() - true[1])[inner][wall[inner]]
-    assert np.median(off) < 0.2 * np.abs(np.median(true[1][wall]))
+    assert np.median(off) < 0.3 * np.abs(np.median(true[1][wall]))
 
 
 def test_the_same_seed_gives_the_same_planes(scene: tuple[Problem, np.ndarray]) -> None:
