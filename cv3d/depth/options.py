@@ -33,7 +33,7 @@ class DepthOptions:
     """Pictures that a picture is compared with, at most."""
     rounds: int = 2
     """Rounds at half the size in which pictures take account of each other's depth."""
-    coarse_iterations: int = 6
+    coarse_iterations: int = 3
     """Iterations on the smallest pictures, where depth is found from nothing."""
     iterations: int = 2
     """Iterations on the pictures between the smallest and those of half the size."""
@@ -63,5 +63,5 @@ class DepthOptions:
         if quality is Quality.DRAFT:
             return DepthOptions(max_side=640, sources=5, rounds=1, fine_iterations=0, seed=seed)
         if quality is Quality.HIGH:
-            return DepthOptions(max_side=1600, sources=10, rounds=2, iterations=3, fine_iterations=2, seed=seed)
+            return DepthOptions(max_side=1600, sources=10, rounds=2, coarse_iterations=4, iterations=2, fine_iterations=2, seed=seed)
         return DepthOptions(seed=seed)
