@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cv3d.batch.running import batch as batch
     from cv3d.calibration import Calibration as Calibration
     from cv3d.calibration import calibrate as calibrate
     from cv3d.calibration.diff import diff as diff
@@ -117,6 +118,7 @@ __all__ = [
     "Trajectory",
     "VoxelGrid",
     "__version__",
+    "batch",
     "board",
     "calibrate",
     "calibrate_rig",
@@ -145,7 +147,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in ("depth", "odometry"):
+    if name in ("batch", "depth", "odometry"):
         # Packages that are the function of the same name, too.
         return import_module(f"cv3d.{name}")
     if name not in _PUBLIC:

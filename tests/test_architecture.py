@@ -60,7 +60,7 @@ def test_every_command_is_where_the_table_says(command: str) -> None:
 def test_readme_opens_with_two_commands_and_ci_runs_the_second(project_root: Path) -> None:
     first, second = shell_lines((project_root / "README.md").read_text())[:2]
     assert first.startswith("python3 -m venv .venv && ")
-    assert ".venv/bin/cv3d calibrate data/samples/" in first
+    assert ".venv/bin/cv3d reconstruct data/samples/room.mp4" in first
     assert second.endswith("-m pytest")
     ci = (project_root / ".ci" / "run").read_text().splitlines()
     assert f"{second} || exit" in ci

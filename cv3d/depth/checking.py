@@ -15,7 +15,7 @@ from cv3d.depth.sweepers import make_sweeper
 _DOUBT_VIEWS = 1.5
 """Views that bear a depth out by which doubt falls to 1 / e. Of pixels that two, three and four bear out, 75, 87 and
 95 % are right within a per cent on rendered scenes."""
-_EVIDENCE = 2
+_EVIDENCE = 1
 """Sources whose windows have to be like the picture's."""
 _UNLIKE = 0.65
 """Mean cost of these from which on nothing speaks for a depth but its neighbours: a wall without texture, a sky."""
@@ -46,8 +46,8 @@ def borne_out(
     """What of a map its sources bear out.
 
     A pixel goes to a source by its depth, and back by the source's. Where it comes back near to its place and at nearly
-    the same depth, the source bears it out. That alone could be an agreement to err: the windows of two sources have to
-    be like the picture's, too.
+    the same depth, the source bears it out. That alone could be an agreement to err: the windows of a source have to be
+    like the picture's, too.
 
     Args:
         problem: the picture and its sources.

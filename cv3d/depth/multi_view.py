@@ -27,7 +27,7 @@ from cv3d.depth.levels import Level, pyramid
 from cv3d.depth.options import DepthOptions
 from cv3d.depth.posed import PosedSet
 from cv3d.depth.problem import Problem, make_problem
-from cv3d.depth.propagating import Course, enlarged, improved, planes_between
+from cv3d.depth.propagating import Course, enlarged, enlarged_costs, improved, planes_between
 from cv3d.depth.result import DepthMap, DepthResult, LeftOutView
 from cv3d.depth.steps import Steps, set_digest
 from cv3d.depth.store import DepthStore
@@ -270,7 +270,8 @@ class _Job:
         """Once more, in the light of what the others have found."""
         inverses = [self._states[j][0][0] for j in self._views[i].sources]
         problem = self._problem(i, self._top, inverses)
-        return improved(problem, self._states[i][0], Course(1, 1.0, is_wide=False), seed, self._compute)
+        planes, costs = self._states[i]
+        return improved(problem, planes, Course(1, 1.0, is_wide=False), seed, self._compute, costs)
 
     def _fine(self, i: int, seed: int) -> State:
         """At the full size."""
@@ -278,7 +279,8 @@ class _Job:
         inverses = [enlarged(self._states[j][0], *self._views[j].levels[0].size)[0] for j in view.sources]
         planes = enlarged(self._states[i][0], *view.levels[0].size)
         course = Course(self._options.fine_iterations, 1.0, is_wide=False)
-        return improved(self._problem(i, 0, inverses), planes, course, seed, self._compute)
+        costs = enlarged_costs(self._states[i][1], *view.levels[0].size)
+        return improved(self._problem(i, 0, inverses), planes, course, seed, self._compute, costs)
 
     def _problem(self, i: int, number: int, inverses: list[Tensor] | None = None) -> Problem:
         view = self._views[i]

@@ -29,7 +29,7 @@ class DepthOptions:
 
     max_side: int = 960
     """Of a map's longer side, pixels; pictures are reduced to it, never enlarged."""
-    sources: int = 8
+    sources: int = 7
     """Pictures that a picture is compared with, at most."""
     rounds: int = 2
     """Rounds at half the size in which pictures take account of each other's depth."""
@@ -39,8 +39,8 @@ class DepthOptions:
     """Iterations on the pictures between the smallest and those of half the size."""
     fine_iterations: int = 1
     """Iterations at the full size; 0: the maps have half the size."""
-    least_views: int = 2
-    """Sources that have to bear a depth out; of a picture with fewer sources, all."""
+    least_views: int = 1
+    """Sources that have to bear a depth out; of a picture with fewer sources, all. The confidence tells how many do."""
     reprojection_px: float = 1.0
     """How far from its pixel a depth may come back from a source that bears it out."""
     relative_depth: float = 0.01
@@ -61,7 +61,9 @@ class DepthOptions:
     def of(quality: Quality, seed: int = 0) -> DepthOptions:
         """The options of a quality."""
         if quality is Quality.DRAFT:
-            return DepthOptions(max_side=640, sources=5, rounds=1, fine_iterations=0, seed=seed)
+            return DepthOptions(max_side=400, sources=5, rounds=1, fine_iterations=0, seed=seed)
         if quality is Quality.HIGH:
-            return DepthOptions(max_side=1600, sources=10, rounds=2, coarse_iterations=4, iterations=2, fine_iterations=2, seed=seed)
+            return DepthOptions(
+                max_side=1600, sources=10, coarse_iterations=4, iterations=2, fine_iterations=2, seed=seed
+            )
         return DepthOptions(seed=seed)

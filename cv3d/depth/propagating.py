@@ -88,7 +88,16 @@ def enlarged(planes: Tensor, height: int, width: int) -> Tensor:
     return torch.stack([near[0] + off, near[1] * (w / width), near[2] * (h / height)])
 
 
-def improved(problem: Problem, planes: Tensor, course: Course, seed: int, compute: Compute) -> tuple[Tensor, Tensor]:
+def enlarged_costs(costs: Tensor, height: int, width: int) -> Tensor:
+    """Costs of a smaller picture's planes at the pixels of a larger one, each the nearest's, (height, width)."""
+    flat = torch.zeros((3, *costs.shape), device=costs.device)
+    flat[0] = costs
+    return enlarged(flat, height, width)[0]
+
+
+def improved(
+    problem: Problem, planes: Tensor, course: Course, seed: int, compute: Compute, costs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Better planes, and what they cost.
 
     Args:
@@ -97,13 +106,14 @@ def improved(problem: Problem, planes: Tensor, course: Course, seed: int, comput
         course: how often, and how far.
         seed: of what is left to chance.
         compute: where it runs.
+        costs: about what the planes cost, (h, w): they tell which plane of a region is tried. None: computed.
 
     Returns:
         Planes (3, h, w) and costs (h, w).
     """
     sweeper, planes = make_sweeper(problem, compute), planes.clone()
     planes[0].clamp_(problem.farthest, problem.nearest)
-    costs = sweeper.evaluate(planes)
+    costs = sweeper.evaluate(planes) if costs is None or not problem.is_narrow else costs.clone()
     generator = _generator(seed)
     for iteration in range(course.iterations):
         tries = tries_of(problem, course, iteration)
