@@ -119,4 +119,4 @@ def describe_depth(content: Mapping[str, Any], name: str, out: str, files: Itera
     if "total" in content["seconds"]:
         lines += labelled("time", f"{number(content['seconds']['total'])} s on {content['device']}")
     state = "up to date in" if is_done else "written to"
-    return "\n".join([*lines, "", f"{state} {out}:", *wrapped(f"  {', '.join(files)}", "  ")])
+    return "\n".join([*lines, "", *wrapped(f"{state} {out}:"), *wrapped(f"  {', '.join(files)}", "  ")])

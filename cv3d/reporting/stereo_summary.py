@@ -79,4 +79,4 @@ def describe_stereo(content: Mapping[str, Any], name: str, out: str, is_done: bo
         lines += labelled("warning", warning)
     lines += labelled("time", f"{number(content['seconds']['total'])} s on {content['device']}")
     state = "up to date in" if is_done else "written to"
-    return "\n".join([*lines, "", f"{state} {out}:", *wrapped(f"  {', '.join(content['files'])}", "  ")])
+    return "\n".join([*lines, "", *wrapped(f"{state} {out}:"), *wrapped(f"  {', '.join(content['files'])}", "  ")])
