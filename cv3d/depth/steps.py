@@ -48,7 +48,6 @@ class Steps:
             OutputError: it cannot be written.
         """
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
             arrays = {"planes": planes.cpu().numpy(), "costs": costs.cpu().numpy()}
             write_arrays(self._path(step, view), _SCHEMA, {"digest": self._digest}, arrays)
 

@@ -104,7 +104,6 @@ class _Job:
             progress=self.progress,
         )
         if self.work is not None and is_kept and not scene.interrupted:
-            self.work.mkdir(parents=True, exist_ok=True)
             save_scene(scene, self.work / _SCENE_FILE, digest=digest)
         return scene
 

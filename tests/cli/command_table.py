@@ -33,7 +33,7 @@ class Row:
 
 
 _FILES = frozenset(["files"])
-_OF_SCENES = frozenset(["files", "run_digest", "extent_digest", "depth", "mesh", "stage"])
+_OF_SCENES = frozenset(["files", "run_digest", "extent_digest", "stage"])
 
 ROWS: dict[str, Row] = {
     "board": Row("board checkerboard:9x6 -o out/board", "cv3d.board/1", out="out/board", fails="-o board/000.jpg/x"),
