@@ -262,7 +262,7 @@ class TestGoodRun:
 
     def test_an_empty_list_on_stdin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
-        fails(run("-", "--json"), 1, "no input")
+        fails(run("-", "--json"), 2, "no input")
 
     def test_the_output_is_named_after_the_input(self, good_halves: GoodRun, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(good_halves.pictures.parent)

@@ -391,7 +391,7 @@ class TestSet:
         outcome = cv3d_main("match", "-", "-o", str(tmp_path / "out"), *FEW, "--no-refine", "--json")
         assert json.loads(outcome.out)["pictures"] == 3
         monkeypatch.setattr("sys.stdin", io.StringIO(""))
-        fails(cv3d_main("match", "-"), 2, "two pictures")
+        fails(cv3d_main("match", "-"), 2, "no input")
 
     def test_a_pictures_twin_is_no_trouble(self, cv3d_main: Main, photos: Path, tmp_path: Path) -> None:
         shutil.copytree(photos, tmp_path / "twins")
