@@ -13,6 +13,7 @@ import pytest
 
 from cv3d.mapping.scene import LeftOut, ScaleSource, Scene
 from cv3d.reconstruction.scene import as_dense
+from cv3d.reporting.dense_files import dense_result
 from cv3d.reporting.scene_figures import track_lengths, triangulation_angles
 from cv3d.reporting.scene_files import write_scene
 from cv3d.reporting.scene_page import scene_page
@@ -163,7 +164,8 @@ def test_a_large_set_makes_no_large_page(tmp_path: Path) -> None:
     thumbnails = hand_over(scene, tmp_path / "out", lambda _: noise).thumbnails
     assert len(thumbnails) == MOST_THUMBNAILS
     assert all(one.name in thumbnails for one in left_out)
-    text = scene_page(as_dense(scene), scene_result(scene), thumbnails)
+    dense = as_dense(scene)
+    text = scene_page(dense, scene_result(scene) | dense_result(dense), thumbnails)
     assert len(text.encode()) - LIBRARY < 11_000_000
     assert "400 more are not shown here" in text
     assert "<summary>400 pictures</summary>" in text
