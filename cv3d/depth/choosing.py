@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cv3d.depth.posed import PosedSet
+from cv3d.geometry.cameras.rig import inverse_rigid
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ def choose_sources(posed: PosedSet, most: int) -> list[Sources | NoSources]:
         posed: the set.
         most: sources of a view.
     """
-    centres = np.stack([_centre(view.cam_from_world) for view in posed.views])
+    centres = np.stack([inverse_rigid(view.cam_from_world)[:3, 3] for view in posed.views])
     rays = []
     for view, centre in zip(posed.views, centres, strict=True):
         towards = posed.points[view.points] - centre
@@ -88,8 +89,3 @@ def _scores(posed: PosedSet, rays: list[Floats]) -> Floats:
             spread = np.where(angles < _BEST_ANGLE, _BELOW, _ABOVE)
             scores[i, j] = scores[j, i] = np.exp(-0.5 * ((angles - _BEST_ANGLE) / spread) ** 2).sum()
     return scores
-
-
-def _centre(cam_from_world: Floats) -> Floats:
-    centre: Floats = -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]
-    return centre

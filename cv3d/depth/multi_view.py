@@ -96,10 +96,11 @@ def depth_maps(
     began = time.perf_counter()
     chosen, left_out = _chosen(posed, options)
     digest = set_digest(posed, options, compute.device.type)
-    maps = _finished(posed, chosen, keep, digest)
+    views = _read(posed, chosen, options, left_out)
+    maps = _finished(views, keep, digest)
     seconds: dict[str, float] = {}
     if maps is None:
-        job = _Job(_read(posed, chosen, options, left_out), options, compute, progress, Steps(_folder(keep), digest))
+        job = _Job(views, options, compute, progress, Steps(_folder(keep), digest))
         maps = job.run()
         seconds = job.seconds
         if keep is not None:
@@ -128,15 +129,13 @@ def _chosen(posed: PosedSet, options: DepthOptions) -> tuple[dict[int, Sources],
     return chosen, left_out
 
 
-def _finished(
-    posed: PosedSet, chosen: dict[int, Sources], keep: DepthStore | None, digest: str
-) -> list[DepthMap] | None:
+def _finished(views: dict[int, _View], keep: DepthStore | None, digest: str) -> list[DepthMap] | None:
     """The maps of an earlier run, if all are there."""
     if keep is None:
         return None
     found = []
-    for i in chosen:
-        one = keep.load(posed.views[i].picture.name, digest)
+    for view in views.values():
+        one = keep.load(view.name, digest)
         if one is None:
             return None
         found.append(one)

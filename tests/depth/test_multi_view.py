@@ -102,15 +102,23 @@ def test_other_poses_are_another_run(scene: Rendered, tmp_path: Path) -> None:
     assert not np.array_equal(first.maps[0].depth, other.maps[0].depth)
 
 
-def test_a_picture_that_cannot_be_read_is_left_out(scene: Rendered, tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_read_is_left_out(
+    scene: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "2.png"
     broken.write_bytes(b"no picture")
     views = list(scene.posed.views)
     views[2] = replace(views[2], picture=replace(views[2].picture, source=broken))
     options = replace(OPTIONS, fine_iterations=0, max_side=100, coarse_iterations=1)
-    result = depth_maps(replace(scene.posed, views=tuple(views)), options=options, compute=CPU)
+    posed, keep = replace(scene.posed, views=tuple(views)), DepthStore(tmp_path / "kept", "digest")
+    result = depth_maps(posed, options=options, compute=CPU, keep=keep)
     assert [one.name for one in result.left_out] == ["2.png"]
     assert len(result.maps) == 4
+    # The others are finished, and a second run says again what was left out.
+    monkeypatch.delattr(multi_view, "improved")
+    again = depth_maps(posed, options=options, compute=CPU, keep=keep)
+    assert [one.name for one in again.left_out] == ["2.png"]
+    assert all(np.array_equal(a.depth, b.depth) for a, b in zip(result.maps, again.maps, strict=True))
 
 
 def test_sources_share_points_at_good_angles(tmp_path: Path) -> None:
