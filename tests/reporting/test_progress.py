@@ -286,15 +286,20 @@ def test_numbers_are_never_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPa
     bar.start("look for the board in every picture of the left camera", 12000)
     bar.note("a remark that is longer than what is left of a line")
     give_up = time.monotonic() + 20
-    while "/s " not in stream.getvalue() and time.monotonic() < give_up:
+    while not (drawn := lines_with_a_rate(stream)) and time.monotonic() < give_up:
         bar.advance("look for the board in every picture of the left camera", 10)
         time.sleep(0.02)
     time.sleep(0.2)
     bar.close()
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
-    drawn = [line for line in re.split(r"[\r\n]+", plain) if "/s " in line]
+    drawn = lines_with_a_rate(stream)
     assert all(len(line) <= 80 for line in drawn)
     assert re.search(r"\d+/12000 +[\d.e+]+/s \d\d:\d\d ", drawn[-1])
+
+
+def lines_with_a_rate(stream: io.StringIO) -> list[str]:
+    """What stood on the screen, without colours and movements of the cursor."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    return [line for line in re.split(r"[\r\n]+", plain) if "/s " in line]
 
 
 @pytest.mark.parametrize(

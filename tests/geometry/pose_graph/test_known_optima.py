@@ -44,7 +44,7 @@ def se_sync(graph: PoseGraph[SE3]) -> tuple[PoseGraph[SE3], Callable[[SE3], floa
     return replace(graph, information=information), objective
 
 
-@pytest.mark.parametrize("name", list(SE_SYNC))
+@pytest.mark.parametrize("name", ["parking-garage", pytest.param("sphere2500", marks=pytest.mark.slow)])
 def test_the_certified_optimum_is_reached(name: str, data_root: Path) -> None:
     graph = read_g2o(data_root / "graphs" / f"{name}.g2o", RotationError.VECTOR).graph
     isotropic, objective = se_sync(graph)
