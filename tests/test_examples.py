@@ -22,16 +22,51 @@ from .tiny_inputs import make_tiny_inputs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPTS = {"calibrate_once", "odometry_parallel", "fail_fast", "collect_csv", "watch_progress"}
+CV3D = f'#!/bin/sh\nexec "{sys.executable}" -m cv3d "$@"\n'
+FINDS_NO_INPUT = '#!/bin/sh\necho "error: $2: no such file or folder" >&2\nexit 1\n'
+"""What cv3d says of an input that does not exist; cv3d itself takes seconds to load before it does."""
+
+EVENTS: list[dict[str, object]] = [
+    {"event": "start", "stage": "choose frames", "total": 110},
+    {"event": "progress", "done": 40, "total": 110, "seconds": 0.8, "rate": 50.0, "left_s": 1.4},
+    {"event": "progress", "done": 110, "total": 110, "seconds": 2.2, "rate": 50.0, "left_s": 0.0},
+    {"event": "finish", "done": 110, "seconds": 2.2},
+]
+
+
+def tells_events() -> str:
+    """What `cv3d frames CLIP --json --progress json` writes."""
+    validator = Draft202012Validator(load("progress"))
+    told = [{"v": 1, "stage": "choose frames"} | event for event in EVENTS]
+    failed = {"v": 1, "event": "error", "message": "nowhere.mp4: no such file or folder", "exit_code": 1}
+    assert [error.message for event in [*told, failed] for error in validator.iter_errors(event)] == []
+    lines = "\n".join(map(json.dumps, told))
+    return (
+        f"#!/bin/sh\nif [ ! -e \"$2\" ]; then echo '{json.dumps(failed)}' >&2; exit 1; fi\n"
+        f"cat >&2 <<'END'\n{lines}\nEND\necho '{json.dumps({'schema': 'cv3d.frames/1'})}'\n"
+    )
+
+
+def stood_in_by(program: str) -> pytest.MarkDecorator:
+    """Runs a test with a program in the place of cv3d, and as a slow test with cv3d itself."""
+    rows = [pytest.param(program, id="stand-in"), pytest.param(CV3D, id="cv3d", marks=pytest.mark.slow)]
+    return pytest.mark.parametrize("program", rows)
 
 
 @pytest.fixture
-def run(project_root: Path, tmp_path: Path) -> Run:
+def program() -> str:
+    """What stands on the path as cv3d."""
+    return CV3D
+
+
+@pytest.fixture
+def run(program: str, project_root: Path, tmp_path: Path) -> Run:
     """Runs a script of the folder with `cv3d` on the path, in an empty folder, or in that of `cwd`."""
     if shutil.which("bash") is None:
         pytest.skip("bash is not installed")
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / "cv3d").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m cv3d "$@"\n', encoding="utf-8")
+    (programs / "cv3d").write_text(program, encoding="utf-8")
     (programs / "cv3d").chmod(0o755)
 
     def go(script: str, *arguments: str, cwd: Path = tmp_path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -70,6 +105,7 @@ def test_a_bare_call_says_how_it_is_called(script: str, run: Run) -> None:
     assert done.stderr.startswith("usage: ")
 
 
+@stood_in_by(FINDS_NO_INPUT)
 def test_the_first_failure_stops_the_others(run: Run, tmp_path: Path) -> None:
     done = run("fail_fast", "paths", "nowhere.mp4", "never_tried.mp4")
     assert (done.returncode, done.stdout) == (1, "")
@@ -77,6 +113,7 @@ def test_the_first_failure_stops_the_others(run: Run, tmp_path: Path) -> None:
     assert "never_tried" not in done.stderr
 
 
+@stood_in_by(FINDS_NO_INPUT)
 def test_a_failing_clip_is_named_and_stops_no_other(run: Run, tmp_path: Path) -> None:
     done = run("odometry_parallel", "paths", "no where.mp4", "nowhere.mp4", JOBS="2")
     assert (done.returncode, done.stdout) == (1, "")
@@ -85,6 +122,7 @@ def test_a_failing_clip_is_named_and_stops_no_other(run: Run, tmp_path: Path) ->
     assert (tmp_path / "paths" / "no where.log").read_text().startswith("error: ")
 
 
+@stood_in_by(FINDS_NO_INPUT)
 def test_a_calibration_that_fails_names_no_camera(run: Run) -> None:
     done = run("calibrate_once", "nowhere", "out", "--square", "25mm")
     assert (done.returncode, done.stdout) == (1, "")
@@ -120,6 +158,7 @@ def test_a_table_of_results(run: Run, tmp_path: Path) -> None:
     assert rows[0]["p95_ms"] == "30.5"
 
 
+@stood_in_by(tells_events())
 @pytest.mark.usefixtures("needs_jq")
 def test_the_progress_is_watched_by_its_events(run: Run, project_root: Path, tmp_path: Path) -> None:
     clip = project_root / "data" / "samples" / "room.mp4"
