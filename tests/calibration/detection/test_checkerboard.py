@@ -116,18 +116,20 @@ def errors(view: View, gray: NDArray[np.uint8]) -> tuple[int, Floats]:
     ("view", "options", "limit_px"),
     [
         pytest.param(View(), {}, 0.02, id="plain"),
-        pytest.param(View(turn=(0.0, 1.0, 0.3), distance=14.5), {}, 0.03, id="tilt-57"),
+        pytest.param(View(turn=(0.0, 1.0, 0.3), distance=14.5), {}, 0.03, id="tilt-57", marks=pytest.mark.slow),
         pytest.param(View(turn=(1.22, 0.0, 0.0), distance=14.0), {}, 0.15, id="tilt-70"),
         pytest.param(View(turn=(0.1, 0.2, 3.0)), {}, 0.02, id="upside-down"),
-        pytest.param(View(turn=(0.1, 0.2, 1.6), distance=18.0), {}, 0.05, id="on-its-side"),
+        pytest.param(View(turn=(0.1, 0.2, 1.6), distance=18.0), {}, 0.05, id="on-its-side", marks=pytest.mark.slow),
         pytest.param(View(distance=85.0), {}, 0.05, id="8-pixel-squares"),
         pytest.param(View(rows=20, cols=30, distance=46.0), {}, 0.05, id="20x30"),
-        pytest.param(View(rows=4, cols=11), {}, 0.03, id="4x11"),
+        pytest.param(View(rows=4, cols=11), {}, 0.03, id="4x11", marks=pytest.mark.slow),
         pytest.param(View(focal=190.0, equidistant=True, distance=3.0), {}, 0.03, id="fisheye"),
-        pytest.param(View(focal=190.0, equidistant=True, distance=2.0), {}, 0.05, id="fisheye-close"),
-        pytest.param(View(), {"noise": 12.0}, 0.05, id="noise"),
+        pytest.param(
+            View(focal=190.0, equidistant=True, distance=2.0), {}, 0.05, id="fisheye-close", marks=pytest.mark.slow
+        ),
+        pytest.param(View(), {"noise": 12.0}, 0.05, id="noise", marks=pytest.mark.slow),
         pytest.param(View(), {"noise": 25.0}, 0.1, id="much-noise"),
-        pytest.param(View(), {"blur": 4.0}, 0.05, id="blur"),
+        pytest.param(View(), {"blur": 4.0}, 0.05, id="blur", marks=pytest.mark.slow),
         pytest.param(View(), {"blur": 8.0}, 0.2, id="much-blur"),
         pytest.param(View(), {"dark": 100.0, "light": 112.0, "noise": 2.0}, 0.15, id="low-contrast"),
         pytest.param(View(), {"light_field": lambda x, y: np.clip(x / 500, 0.08, 1)}, 0.05, id="uneven-light"),
@@ -141,7 +143,17 @@ def test_whole_board_of_unknown_size_is_found_and_measured(view: View, options: 
     assert np.linalg.norm(error, axis=1).max() < 6 * limit_px
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(3, 3), (3, 4), (4, 4), (5, 5), (5, 7), (6, 8)])
+@pytest.mark.parametrize(
+    ("rows", "cols"),
+    [
+        (3, 3),
+        (4, 4),
+        (5, 7),
+        pytest.param(3, 4, marks=pytest.mark.slow),
+        pytest.param(5, 5, marks=pytest.mark.slow),
+        pytest.param(6, 8, marks=pytest.mark.slow),
+    ],
+)
 def test_any_size_from_3x3(rows: int, cols: int) -> None:
     view = View(rows=rows, cols=cols)
     gray = render(view)
@@ -181,7 +193,9 @@ def test_the_bend_of_fisheye_edges_does_not_pull_corners() -> None:
 
 
 @pytest.mark.parametrize(("rows", "cols"), [(6, 9), (5, 5), (4, 7), (5, 7)])
-@pytest.mark.parametrize("spin", [0.1, 1.7, 3.0, -1.5])
+@pytest.mark.parametrize(
+    "spin", [1.7, 3.0, pytest.param(0.1, marks=pytest.mark.slow), pytest.param(-1.5, marks=pytest.mark.slow)]
+)
 def test_the_board_frame_is_never_mirrored_and_its_first_square_is_black(rows: int, cols: int, spin: float) -> None:
     view = View(rows=rows, cols=cols, turn=(0.1, 0.2, spin), distance=18.0)
     gray = render(view)
@@ -274,8 +288,16 @@ def _dots() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(
     "picture",
-    [_noise, _soft_noise, _bricks, _tiles, _keyboard, _dots, lambda: np.zeros((480, 640), np.uint8)],
-    ids=["noise", "soft-noise", "bricks", "tiles", "keyboard", "dots", "black"],
+    [
+        _noise,
+        _soft_noise,
+        _bricks,
+        _tiles,
+        lambda: np.zeros((480, 640), np.uint8),
+        pytest.param(_keyboard, marks=pytest.mark.slow),
+        pytest.param(_dots, marks=pytest.mark.slow),
+    ],
+    ids=["noise", "soft-noise", "bricks", "tiles", "black", "keyboard", "dots"],
 )
 def test_nothing_is_found_where_there_is_no_checkerboard(picture: Callable[[], NDArray[np.uint8]]) -> None:
     gray = picture()
@@ -292,7 +314,9 @@ def test_tiny_pictures_are_no_trouble() -> None:
         assert DETECTOR.scan(np.zeros(size, np.uint8)).points == 0
 
 
-@pytest.mark.parametrize(("rows", "cols"), [(5, 7), (5, 9), (8, 11)])
+@pytest.mark.parametrize(
+    ("rows", "cols"), [(5, 7), pytest.param(5, 9, marks=pytest.mark.slow), pytest.param(8, 11, marks=pytest.mark.slow)]
+)
 def test_wrong_size_is_named_and_not_forced(rows: int, cols: int) -> None:
     view = View()
     found = DETECTOR.locate(render(view), Board(BoardType.CHECKERBOARD, rows, cols))

@@ -189,6 +189,16 @@ def kalibr_grid() -> tuple[Board, list[tuple[np.ndarray, np.ndarray]]]:
     return board, pictures_of(board, print_, Camera(700), 1.25, (0, 1, 2))
 
 
+@cache
+def standard_scans() -> list[Scan]:
+    return [CHARUCO.scan(gray) for gray, _ in standard_charuco()[1]]
+
+
+@cache
+def kalibr_scans() -> list[Scan]:
+    return [APRILGRID.scan(gray) for gray, _ in kalibr_grid()[1]]
+
+
 # Recognising and locating
 
 
@@ -196,15 +206,24 @@ def kalibr_grid() -> tuple[Board, list[tuple[np.ndarray, np.ndarray]]]:
     ("board", "focal", "fisheye", "scale"),
     [
         pytest.param(charuco(7, 5, "6X6_250"), 660, False, 1.25, id="6X6"),
-        pytest.param(charuco(8, 9, "4X4_50", 0.75, markers_on_white_first=True), 660, False, 1.25, id="marker-first"),
+        pytest.param(
+            charuco(8, 9, "4X4_50", 0.75, markers_on_white_first=True),
+            660,
+            False,
+            1.25,
+            id="marker-first",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             charuco(5, 6, "5X5_50", 0.8, markers_on_white_first=True), 660, False, 1.25, id="marker-first-odd"
         ),
         pytest.param(charuco(5, 8, "4X4_50", 0.75, inverted=True), 660, False, 1.25, id="inverted"),
         pytest.param(charuco(7, 10, "7X7_50", 0.6), 330, True, 0.55, id="fisheye"),
-        pytest.param(charuco(5, 6, "APRILTAG_16h5", 0.7), 660, False, 1.25, id="april-16h5"),
-        pytest.param(charuco(6, 7, "ARUCO_MIP_36h12", 0.9), 660, False, 1.25, id="narrow-gap"),
-        pytest.param(charuco(6, 6, "4X4_250", 0.5, first_marker=100), 660, False, 1.25, id="first-id"),
+        pytest.param(charuco(5, 6, "APRILTAG_16h5", 0.7), 660, False, 1.25, id="april-16h5", marks=pytest.mark.slow),
+        pytest.param(charuco(6, 7, "ARUCO_MIP_36h12", 0.9), 660, False, 1.25, id="narrow-gap", marks=pytest.mark.slow),
+        pytest.param(
+            charuco(6, 6, "4X4_250", 0.5, first_marker=100), 660, False, 1.25, id="first-id", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_charuco_is_identified_and_located(board: Board, focal: float, fisheye: bool, scale: float) -> None:
@@ -227,15 +246,53 @@ def test_charuco_is_identified_and_located(board: Board, focal: float, fisheye: 
     ("board", "border_bits", "squares", "turn", "focal", "fisheye", "scale", "tolerance"),
     [
         pytest.param(
-            grid(6, 6, "APRILTAG_36h11", 0.3, ids_upward=True), 2, True, 2, 660, False, 1.3, 0.06, id="kalibr"
+            grid(6, 6, "APRILTAG_36h11", 0.3, ids_upward=True),
+            2,
+            True,
+            2,
+            660,
+            False,
+            1.3,
+            0.06,
+            id="kalibr",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
-            grid(5, 7, "APRILTAG_36h11", 0.25, ids_upward=True), 2, True, 2, 330, True, 0.5, 0.08, id="kalibr-fisheye"
+            grid(5, 7, "APRILTAG_36h11", 0.25, ids_upward=True),
+            2,
+            True,
+            2,
+            330,
+            True,
+            0.5,
+            0.08,
+            id="kalibr-fisheye",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
-            grid(5, 7, "APRILTAG_36h11", 0.3, ids_upward=True), 1, True, 2, 660, False, 1.3, 0.06, id="one-bit-border"
+            grid(5, 7, "APRILTAG_36h11", 0.3, ids_upward=True),
+            1,
+            True,
+            2,
+            660,
+            False,
+            1.3,
+            0.06,
+            id="one-bit-border",
+            marks=pytest.mark.slow,
         ),
-        pytest.param(grid(4, 5, "APRILTAG_25h9", 0.4), 1, False, 0, 660, False, 1.3, 0.15, id="no-squares"),
+        pytest.param(
+            grid(4, 5, "APRILTAG_25h9", 0.4),
+            1,
+            False,
+            0,
+            660,
+            False,
+            1.3,
+            0.15,
+            id="no-squares",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(grid(4, 5, "APRILTAG_16h5", 0.3, ids_upward=True), 2, True, 2, 660, False, 1.3, 0.06, id="16h5"),
         pytest.param(
             grid(4, 5, "APRILTAG_36h10", 0.2, first_marker=300), 1, False, 0, 660, False, 1.3, 0.15, id="first-id"
@@ -268,9 +325,12 @@ def test_aprilgrid_is_identified_and_located(
 
 
 def test_points_are_in_the_order_of_the_board_and_never_mirrored() -> None:
-    for detector, (board, pictures) in ((CHARUCO, standard_charuco()), (APRILGRID, kalibr_grid())):
-        for gray, _ in pictures:
-            detection = detector.locate(gray, board)
+    for detector, (board, pictures), scans in (
+        (CHARUCO, standard_charuco(), standard_scans()),
+        (APRILGRID, kalibr_grid(), kalibr_scans()),
+    ):
+        for (gray, _), scan in zip(pictures, scans, strict=True):
+            detection = detector.locate(gray, board, scan)
             assert (np.diff(detection.point_ids) > 0).all()
             points = board.points()[detection.point_ids, :2]
             affine, *_ = np.linalg.lstsq(np.column_stack([points, np.ones(len(points))]), detection.pixels, rcond=None)
@@ -279,7 +339,7 @@ def test_points_are_in_the_order_of_the_board_and_never_mirrored() -> None:
 
 def test_kalibr_ids_ascend_upwards() -> None:
     board, pictures = kalibr_grid()
-    scans = [APRILGRID.scan(gray) for gray, _ in pictures]
+    scans = kalibr_scans()
     found = APRILGRID.identify(scans)
     assert found is not None
     assert found.ids_upward
@@ -294,7 +354,7 @@ def test_kalibr_ids_ascend_upwards() -> None:
 
 def test_charuco_cut_by_the_picture_and_covered() -> None:
     board, pictures = standard_charuco()
-    scans = [CHARUCO.scan(gray) for gray, _ in pictures]
+    scans = [*standard_scans()]
     for gray, expected in pictures:
         covered = gray.copy()
         middle = expected.mean(axis=0).astype(int)
@@ -303,11 +363,11 @@ def test_charuco_cut_by_the_picture_and_covered() -> None:
         shifted = expected - np.array([middle[0] - 170, 0])
         hidden = (shifted[:, 0] > 105) & (shifted[:, 0] < 185) & (shifted[:, 1] < middle[1] + 25)
         visible = (shifted[:, 0] > 6) & ~hidden
-        detection = CHARUCO.locate(covered, board)
+        scans.append(CHARUCO.scan(covered))
+        detection = CHARUCO.locate(covered, board, scans[-1])
         assert set(detection.point_ids) <= set(np.flatnonzero(shifted[:, 0] > 0))
         assert len(set(detection.point_ids) & set(np.flatnonzero(visible))) >= 0.85 * visible.sum()
         assert errors(detection, shifted).max() < 0.15
-        scans.append(CHARUCO.scan(covered))
     assert CHARUCO.identify(scans[len(pictures) :]) is not None
     assert CHARUCO.identify(scans) == replace(board, dictionary="5X5_50")
 
@@ -315,7 +375,7 @@ def test_charuco_cut_by_the_picture_and_covered() -> None:
 def test_charuco_corners_without_any_marker_are_found_by_growth() -> None:
     board, pictures = standard_charuco()
     gray, expected = pictures[1]
-    scan = CHARUCO.scan(gray)
+    scan = standard_scans()[1]
     few = scan.arrays["ids"] < 4
     per_marker = {"family", "border", "inverted", "ids", "errors", "corners"}
     arrays = {name: value[few] if name in per_marker else value for name, value in scan.arrays.items()}
@@ -327,7 +387,7 @@ def test_charuco_corners_without_any_marker_are_found_by_growth() -> None:
 def test_aprilgrid_tags_that_were_missed_are_recovered() -> None:
     board, pictures = kalibr_grid()
     gray, expected = pictures[1]
-    scan = APRILGRID.scan(gray)
+    scan = kalibr_scans()[1]
     some = np.isin(scan.arrays["ids"], (7, 8, 14))
     per_marker = {"family", "border", "inverted", "ids", "errors", "corners"}
     arrays = {name: value[some] if name in per_marker else value for name, value in scan.arrays.items()}
@@ -355,8 +415,9 @@ def test_a_duplicate_marker_off_the_board_does_no_harm() -> None:
     spoilt = gray.copy()
     spoilt[:80, :80] = 220
     spoilt[14:66, 14:66] = cv2.aruco.generateImageMarker(dictionary, 3, 52)
-    assert (CHARUCO.scan(spoilt).arrays["ids"] == 3).sum() == 2
-    detection = CHARUCO.locate(spoilt, board)
+    scan = CHARUCO.scan(spoilt)
+    assert (scan.arrays["ids"] == 3).sum() == 2
+    detection = CHARUCO.locate(spoilt, board, scan)
     assert len(detection.point_ids) == board.point_count
     assert errors(detection, expected).max() < 0.06
 
@@ -382,22 +443,24 @@ def test_pictures_without_markers(detector: CharucoDetector | AprilGridDetector)
 
 def test_a_wrong_board_is_named() -> None:
     board, pictures = standard_charuco()
-    gray = pictures[0][0]
-    wrong_dictionary = CHARUCO.locate(gray, replace(board, dictionary="6X6_250"))
+    gray, scan = pictures[0][0], standard_scans()[0]
+    wrong_dictionary = CHARUCO.locate(gray, replace(board, dictionary="6X6_250"), scan)
     assert len(wrong_dictionary.point_ids) == 0
     assert "5X5" in wrong_dictionary.reason
-    wrong_size = CHARUCO.locate(gray, replace(board, rows=7, cols=5))
+    wrong_size = CHARUCO.locate(gray, replace(board, rows=7, cols=5), scan)
     assert len(wrong_size.point_ids) == 0
     assert "rows and columns" in wrong_size.reason
-    wrong_ids = CHARUCO.locate(gray, replace(board, first_marker=150))
+    wrong_ids = CHARUCO.locate(gray, replace(board, first_marker=150), scan)
     assert len(wrong_ids.point_ids) == 0
     assert "ids 0 to 16" in wrong_ids.reason
 
 
 def test_scans_survive_storage_and_change_nothing() -> None:
-    for detector, (board, pictures) in ((CHARUCO, standard_charuco()), (APRILGRID, kalibr_grid())):
-        gray, _ = pictures[1]
-        scan = detector.scan(gray)
+    for detector, (board, pictures), scans in (
+        (CHARUCO, standard_charuco(), standard_scans()),
+        (APRILGRID, kalibr_grid(), kalibr_scans()),
+    ):
+        (gray, _), scan = pictures[1], scans[1]
         again = Scan(scan.points, {name: np.array(value) for name, value in scan.arrays.items()})
         first, second, third = (detector.locate(gray, board, given) for given in (scan, again, None))
         assert np.array_equal(first.pixels, second.pixels)
@@ -469,7 +532,7 @@ def test_neighbours_with_ids_far_apart_have_no_layout() -> None:
 # Real pictures
 
 
-@pytest.mark.parametrize("camera", [0, 3])
+@pytest.mark.parametrize("camera", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_real_inverted_charuco_videos(camera: int) -> None:
     file = data_folder("rig4_charuco") / "calibration" / "extrinsic" / f"cam_{camera}.mp4"
     with av.open(str(file)) as container:
