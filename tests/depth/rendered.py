@@ -35,15 +35,17 @@ class Rendered:
     """(h, w) of each view."""
 
 
-def texture(x: Floats, y: Floats, seed: int) -> Floats:
+def texture(x: Floats, y: Floats, seed: int) -> NDArray[np.float32]:
     """Grey values 0 to 1 that vary at every scale, smoothly."""
     rng = np.random.default_rng(seed)
-    value = np.zeros_like(x)
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    value = np.zeros(x.shape, np.float32)
     for octave in range(1, 6):
         for _ in range(6):
-            across, along = rng.normal(0.0, 2.2**octave, 2)
-            value += np.sin(across * x + along * y + rng.uniform(0.0, 6.28)) / (6.0 * octave)
-    shade: Floats = 0.5 + 0.32 * value
+            across, along, phase = *rng.normal(0.0, 2.2**octave, 2), rng.uniform(0.0, 6.28)
+            wave = np.sin(np.float32(across) * x + np.float32(along) * y + np.float32(phase))
+            value += wave / np.float32(6.0 * octave)
+    shade: NDArray[np.float32] = np.float32(0.5) + np.float32(0.32) * value
     return shade.clip(0.0, 1.0)
 
 
@@ -65,7 +67,7 @@ def render(cam_from_world: Floats, *, has_board: bool = True) -> tuple[NDArray[n
         near = (_BOARD - centre[2]) / rays[..., 2]
         there = centre + near[..., None] * rays
         hit = (np.abs(there[..., 0]) < _BOARD_HALF[0]) & (np.abs(there[..., 1]) < _BOARD_HALF[1]) & (near < depth)
-        shade = np.where(hit, texture(there[..., 0], there[..., 1], 2), shade)
+        shade[hit] = texture(there[hit][:, 0], there[hit][:, 1], 2)
         depth = np.where(hit, near, depth)
     gray = cv2.resize(np.rint(255.0 * shade).astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     middle = _OVER // 2

@@ -16,7 +16,7 @@ from cv3d.features.matchers.base import Matches
 from cv3d.features.matchers.registry import MATCHERS, create_matcher
 
 PAIRS = [
-    ("xfeat", "mutual"),
+    pytest.param("xfeat", "mutual", marks=pytest.mark.slow),
     ("xfeat", "lighterglue"),
     ("xfeat-dense", "mutual-refined"),
     ("sift", "ratio"),

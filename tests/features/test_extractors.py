@@ -102,7 +102,10 @@ def test_other_tensors_are_refused(extractor: Extractor, bad: Tensor) -> None:
         extractor.extract(bad)
 
 
-@pytest.mark.parametrize(("angle_deg", "scale"), [(0.0, 0.8), (10.0, 1.0), (-15.0, 1.1)])
+@pytest.mark.parametrize(
+    ("angle_deg", "scale"),
+    [pytest.param(0.0, 0.8, marks=pytest.mark.slow), pytest.param(10.0, 1.0, marks=pytest.mark.slow), (-15.0, 1.1)],
+)
 def test_matches_follow_a_known_motion(
     extractor: Extractor, compute: Compute, frames: Tensor, angle_deg: float, scale: float
 ) -> None:

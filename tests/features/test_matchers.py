@@ -31,6 +31,12 @@ def random_features(counts: list[int], size: int, seed: int, width: int = 64) ->
     )
 
 
+FEW = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind == "xfeat" else pytest.mark.slow) for kind in WEIGHTS]
+)
+"""The smallest network each time, the others where there is time."""
+
+
 def kind_of(kind: str) -> str:
     if not weights.is_here(WEIGHTS[kind]):
         pytest.skip(f"the weights of LightGlue for {kind} are not installed")
@@ -144,7 +150,7 @@ def test_the_registry_names_what_is_built() -> None:
     assert set(NAMES.values()) <= set(MATCHERS)
 
 
-@pytest.mark.parametrize("kind", list(WEIGHTS))
+@FEW
 def test_lightglue_agrees_with_kornia(kind: str, compute: Compute, small: Tensor) -> None:
     kind_of(kind)
     features = create_extractor(kind, compute, ExtractorOptions(200)).extract(small)
@@ -169,7 +175,7 @@ def test_lightglue_agrees_with_kornia(kind: str, compute: Compute, small: Tensor
     )
 
 
-@pytest.mark.parametrize("kind", list(WEIGHTS))
+@FEW
 def test_hiding_entries_gives_what_removing_them_gives(kind: str, compute: Compute, small: Tensor) -> None:
     kind_of(kind)
     both = create_extractor(kind, compute, ExtractorOptions(160)).extract(small)

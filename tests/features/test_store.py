@@ -374,13 +374,13 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 def test_two_processes_write_at_once_and_a_third_is_killed(tmp_path: Path) -> None:
     path, go = tmp_path / "database.db", tmp_path / "go"
-    left, victim = start_writer(path, "left", 60, go), start_writer(path, "victim", 100_000, go)
+    left, victim = start_writer(path, "left", 20, go), start_writer(path, "victim", 100_000, go)
     for name, process in (("left", left), ("victim", victim)):
         wait_for(tmp_path / name, process)
     go.touch()
     with FeatureStore.open(path) as store:
         camera_id = store.add_camera("right", SIZE)
-        for index in range(60):
+        for index in range(20):
             image_id = store.add_picture(f"right/{index}.jpg", f"right {index}", camera_id)
             constant = np.full((50, 64), index, np.float16)
             store.put_features(image_id, PictureFeatures(np.zeros((50, 2), np.float32), constant), "config")
@@ -392,7 +392,7 @@ def test_two_processes_write_at_once_and_a_third_is_killed(tmp_path: Path) -> No
     with FeatureStore.open(path) as store:
         assert store._connection.raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert store._connection.raw.execute("PRAGMA foreign_key_check").fetchall() == []
-        names, digests = zip(*((f"{n}/{i}.jpg", f"{n} {i}") for n in ("left", "right") for i in range(60)), strict=True)
+        names, digests = zip(*((f"{n}/{i}.jpg", f"{n} {i}") for n in ("left", "right") for i in range(20)), strict=True)
         assert list(store.missing_features(names, digests, "config")) == []
         done = [name for _, name in store.pictures() if name.startswith("victim")]
         assert len(done) >= 10

@@ -174,7 +174,7 @@ def _refinement(affine_iterations: int, dtype: type) -> Path:
 def _tracking() -> Work:
     # The first frame is a key frame; a jump makes points get lost and a later one a key frame, too.
     builder = TrackBuilder(METAL, TrackOptions(max_tracks=40, max_lost=40, max_keypoints=128))
-    frames = [GrayFrame(i / 30.0, moving_picture(2 * i if i < 4 else 34)) for i in range(8)]
+    frames = [GrayFrame(i / 30.0, moving_picture(2 * i if i < 3 else 34)) for i in range(5)]
 
     def work() -> None:
         keys = [builder.add(frame).statistics.is_key for frame in frames]
@@ -228,15 +228,15 @@ def _stereo() -> Work:
     return lambda: matching_for(METAL)(left, right, 33, StereoOptions())
 
 
-def _problem(geometric: float) -> Problem:
-    levels = wall(1, 30, 44, 4)
+def _problem(geometric: float, sources: int = 3) -> Problem:
+    levels = wall(1, 30, 44, sources + 1)
     known = [np.full(level.size, 0.5, np.float32) for level in levels[1:]]
     return make_problem(levels[0], levels[1:], (0.25, 1.0), known if geometric else None, geometric)
 
 
-def _sweeps(geometric: float) -> Callable[[], Work]:
+def _sweeps(geometric: float, sources: int) -> Callable[[], Work]:
     def start() -> Work:
-        problem = _problem(geometric)
+        problem = _problem(geometric, sources)
         planes = planes_by_chance(problem, 0, METAL)
         return lambda: improved(problem, planes, Course(2, 4.0, is_wide=True), 0, METAL)
 
@@ -325,14 +325,14 @@ PATHS: tuple[Path, ...] = (
     Path("retrieval: neighbours", 1, "block of pictures", 2, _retrieval),
     _refinement(0, np.uint8),
     _refinement(2, np.float32),
-    Path("tracking", 8, "frame", 1, _tracking, ("xfeat",)),
+    Path("tracking", 5, "frame", 1, _tracking, ("xfeat",)),
     Path("odometry: patches of a key frame", 3, "frame", 0, _key_frames),
     Path("odometry: alignment", 4, "frame", 1, _alignment),
     Path("odometry: describing a place", 3, "key frame", 1, _places, ("xfeat",)),
     Path("depth: matching of a stereo pair", 1, "pair", 1, _stereo),
     # The numbers of each sweep; and the two colours of the checkerboard, which are laid out on the host.
-    Path("depth: sweeps of planes", 1, "picture", 6, _sweeps(0.0)),
-    Path("depth: sweeps, sources' depth known", 1, "picture", 6, _sweeps(0.2)),
+    Path("depth: sweeps of planes", 1, "picture", 6, _sweeps(0.0, 1)),
+    Path("depth: sweeps, sources' depth known", 1, "picture", 6, _sweeps(0.2, 2)),
     Path("depth: planes handed on", 1, "picture", 0, _handing_on),
     Path("depth: what other views bear out", 1, "picture", 2, _bearing_out),
     # The keys of a frame's blocks: how many there are, and they themselves; and how many pixels count in a batch.

@@ -9,9 +9,20 @@ import pytest
 from cv3d.device_checks import KERNELS
 from cv3d.device_checks.kernels import Kernel
 from cv3d.features import weights
+from cv3d.fusion import ray_casting
 
 from .paths import METAL, PATHS, Path
 from .recorder import Record, recorded
+
+
+SLOW = ("matching: LightGlue, aliked", "matching: LightGlue, disk", "sweeps of planes")
+"""What the doctor compares on larger inputs than those of the same path."""
+
+
+@pytest.fixture(autouse=True)
+def _short_rays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All steps of a ray are alike."""
+    monkeypatch.setattr(ray_casting, "MAX_STEPS", 48)
 
 
 def _skip_without(names: tuple[str, ...]) -> None:
@@ -34,7 +45,14 @@ def test_a_path_runs_on_metal(path: Path) -> None:
     assert len(done.waits) <= path.waits * path.frames
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
+def test_the_slow_ones_are_among_what_the_doctor_compares() -> None:
+    assert set(SLOW) <= {kernel.name for kernel in KERNELS}
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [pytest.param(k, id=k.name, marks=pytest.mark.slow if k.name in SLOW else ()) for k in KERNELS],
+)
 def test_what_the_doctor_compares_runs_on_metal(kernel: Kernel) -> None:
     _skip_without(kernel.weights)
     case = kernel.cases(0)[0]

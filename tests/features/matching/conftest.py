@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cv3d.features.matching import MatchOptions
 from cv3d.geometry.cameras.camera import Camera
 
-FAST = MatchOptions(max_keypoints=512)
+FAST = MatchOptions(max_keypoints=512, max_side=320)
 
 
 @dataclass(frozen=True)

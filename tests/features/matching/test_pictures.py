@@ -20,7 +20,7 @@ from cv3d.media.picture import Picture
 from .conftest import Room
 
 CPU = Compute.choose("cpu")
-PLAIN = MatchOptions(max_keypoints=300, matcher="mutual", refine=False)
+PLAIN = MatchOptions(max_keypoints=300, max_side=320, matcher="mutual", refine=False)
 
 
 @pytest.fixture(scope="module")
