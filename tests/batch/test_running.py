@@ -104,7 +104,9 @@ def test_a_crash_is_survived(run_batch: RunBatch, table: Table, verb: str, said:
     assert said in table()["b"]["error"]
 
 
-@pytest.mark.parametrize(("how", "timeout"), [("crash", None), ("hang", 1.5), ("fail", None)])
+@pytest.mark.parametrize(
+    ("how", "timeout"), [("crash", None), ("fail", None), pytest.param("hang", 1.5, marks=pytest.mark.slow)]
+)
 def test_a_job_is_tried_again(run_batch: RunBatch, table: Table, how: str, timeout: float | None) -> None:
     result = run_batch("once", how, retry=1, timeout_s=timeout, jobs=3)
     assert counts(result) == (3, 0, 0, 0)

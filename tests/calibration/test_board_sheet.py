@@ -30,7 +30,7 @@ EVERY_KIND = [
     "charuco:7x5:5X5_50",
     "charuco:5x8:4X4_50",
     "charuco:8x6:6X6_50",
-    "aprilgrid:6x4",
+    pytest.param("aprilgrid:6x4", marks=pytest.mark.slow),
     "aprilgrid:5x4:APRILTAG_16h5",
     "aprilgrid:5x4:6X6_50",
     "circles:9x7",

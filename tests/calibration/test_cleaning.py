@@ -31,7 +31,9 @@ def moved(observations: Observations, view: int, corner: int, by: tuple[float, f
     return replace(observations, pixels=pixels)
 
 
-@pytest.mark.parametrize("noise_px", [0.02, 0.2, 1.0])
+@pytest.mark.parametrize(
+    "noise_px", [0.2, pytest.param(0.02, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)]
+)
 def test_honest_noise_is_left_alone(make_scene: Maker, noise_px: float) -> None:
     scene = make_scene(views=14, noise_px=noise_px, cut=True)
     judgement = judge_observations(scene.observations, robustly(scene.observations), 1280)

@@ -207,6 +207,7 @@ def test_loading_open3d_is_tried_where_it_can_do_no_harm(
     assert doctor._check_open3d() == expected
 
 
+@pytest.mark.slow
 def test_in_a_pipe_that_is_read_for_one_line_only() -> None:
     command = f"{sys.executable} -m cv3d doctor --json | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)

@@ -81,7 +81,7 @@ def test_a_folder_of_results(cv3d_main: Cv3d, files: SimpleNamespace) -> None:
     assert "--overwrite" in again.err
 
 
-@pytest.mark.parametrize("name", ["path.png", "path.pdf"])
+@pytest.mark.parametrize("name", ["path.png", pytest.param("path.pdf", marks=pytest.mark.slow)])
 def test_a_plot_and_a_table_alone(name: str, cv3d_main: Cv3d, files: SimpleNamespace) -> None:
     plot, table = files.tmp / name, files.tmp / "poses.csv"
     done = cv3d_main("evaluate", "trajectory", files.est, files.ref, "--plot", str(plot), "--per-pose", str(table))

@@ -33,6 +33,7 @@ class TestFreedom:
     def tangent(self, make_views: Callable[..., Any]) -> Tangents:
         return make_views(seed=5, focal=0.01).given().tangent  # type: ignore[no-any-return]
 
+    @pytest.mark.slow
     def test_explains_its_degrees_of_freedom_by_chance(self, make_views: Callable[..., Any]) -> None:
         ratios: dict[str, list[float]] = {"focal": [], "centre": [], "rolling": []}
         for seed in range(8):
@@ -76,7 +77,9 @@ class TestFreedom:
         assert after.explained < alone.explained
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("options", [{}, MISFIT, {"blurred": True}, {**MISFIT, "blurred": True, "noise_px": 0.02}])
 def test_nothing_is_said_of_a_steady_camera(seed: int, options: dict[str, Any], make_views: Callable[..., Any]) -> None:
     assert make_views(seed=seed, **options).findings() == {}
@@ -97,7 +100,7 @@ DISTURBANCES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kind", "options", "figure", "size"), DISTURBANCES)
 def test_a_disturbance_is_named_and_sized(
     kind: str, options: dict[str, float], figure: str, size: float, seed: int, make_views: Callable[..., Any]

@@ -11,7 +11,9 @@ import pytest
 import cv3d
 
 
-@pytest.mark.parametrize("stretch", [0.003, -0.004, 0.04])
+@pytest.mark.parametrize(
+    "stretch", [0.003, pytest.param(-0.004, marks=pytest.mark.slow), pytest.param(0.04, marks=pytest.mark.slow)]
+)
 def test_a_stretched_board_is_measured(stretch: float, make_views: Callable[..., Any]) -> None:
     findings = make_views(seed=1, stretch=stretch).findings()
     assert list(findings) == ["board_shape"]

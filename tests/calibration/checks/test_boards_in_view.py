@@ -32,7 +32,7 @@ def located(found: BoardSightings) -> list[int]:
 
 
 class TestMirrored:
-    @pytest.mark.parametrize("kind", ["charuco", "aprilgrid"])
+    @pytest.mark.parametrize("kind", ["charuco", pytest.param("aprilgrid", marks=pytest.mark.slow)])
     def test_markers_tell(self, kind: str, photograph: Any) -> None:
         pictures = photograph(getattr(photograph, kind)(), count=3, flipped=True)
         with pytest.raises(EstimationError, match=r"the pictures are mirrored .*image 0, image 1, image 2.*flip them"):
@@ -64,7 +64,7 @@ class TestMirrored:
 
 
 class TestInverted:
-    @pytest.mark.parametrize("kind", ["charuco", "aprilgrid", "circles"])
+    @pytest.mark.parametrize("kind", ["charuco", "circles", pytest.param("aprilgrid", marks=pytest.mark.slow)])
     def test_it_is_recognised_and_said(self, kind: str, photograph: Any) -> None:
         drawn = photograph.circles(7, 5) if kind == "circles" else getattr(photograph, kind)()
         plain, inverted = (sightings(photograph(d, count=3)) for d in (drawn, 255 - drawn))
@@ -88,12 +88,12 @@ class TestInverted:
 
 
 CASES = [
-    ("checkerboard", (8, 5), "checkerboard", (5, 4), "checkerboard 5x4"),
+    pytest.param("checkerboard", (8, 5), "checkerboard", (5, 4), "checkerboard 5x4", marks=pytest.mark.slow),
     pytest.param("checkerboard", (5, 4), "checkerboard", (8, 5), "checkerboard 8x5", marks=pytest.mark.slow),
     pytest.param("checkerboard", (8, 5), "charuco", (), "charuco 7x5", marks=pytest.mark.slow),
     ("checkerboard", (8, 5), "circles", (8, 6), "circles 8x6"),
     ("charuco", (), "checkerboard", (8, 5), "checkerboard 8x5"),
-    ("charuco", (), "charuco", (6, 5, cv2.aruco.DICT_4X4_50), "charuco 6x5"),
+    pytest.param("charuco", (), "charuco", (6, 5, cv2.aruco.DICT_4X4_50), "charuco 6x5", marks=pytest.mark.slow),
     pytest.param("circles", (8, 6), "checkerboard", (8, 5), "checkerboard 8x5", marks=pytest.mark.slow),
     pytest.param("aprilgrid", (), "checkerboard", (8, 5), "checkerboard 8x5", marks=pytest.mark.slow),
 ]

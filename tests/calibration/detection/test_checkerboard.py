@@ -194,7 +194,13 @@ def test_the_bend_of_fisheye_edges_does_not_pull_corners() -> None:
 
 @pytest.mark.parametrize(("rows", "cols"), [(6, 9), (5, 5), (4, 7), (5, 7)])
 @pytest.mark.parametrize(
-    "spin", [1.7, 3.0, pytest.param(0.1, marks=pytest.mark.slow), pytest.param(-1.5, marks=pytest.mark.slow)]
+    "spin",
+    [
+        1.7,
+        pytest.param(3.0, marks=pytest.mark.slow),
+        pytest.param(0.1, marks=pytest.mark.slow),
+        pytest.param(-1.5, marks=pytest.mark.slow),
+    ],
 )
 def test_the_board_frame_is_never_mirrored_and_its_first_square_is_black(rows: int, cols: int, spin: float) -> None:
     view = View(rows=rows, cols=cols, turn=(0.1, 0.2, spin), distance=18.0)

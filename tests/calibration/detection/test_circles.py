@@ -464,6 +464,7 @@ class TestRealSets:
         assert len(same) >= 4
         assert calibration_rms(board, same, grays[0].shape) <= calibration_rms(board, peers, grays[0].shape)
 
+    @pytest.mark.slow
     def test_hexagonal(self, detector: CirclesDetector) -> None:
         grays = real_pictures("circles_hex")
         scans = [detector.scan(gray) for gray in grays]

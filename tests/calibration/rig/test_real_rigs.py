@@ -42,6 +42,7 @@ def angle_deg(one: np.ndarray, other: np.ndarray) -> float:
     return math.degrees(float(torch.linalg.vector_norm(turn)))
 
 
+@pytest.mark.slow
 def test_a_rendered_pair_is_where_it_is(project_root: Path) -> None:
     root = project_root / "data" / "samples" / "stereo"
     truth = json.loads((root / "ground_truth.json").read_text(encoding="utf-8"))
