@@ -357,6 +357,7 @@ def strecha_poses(folder: Path) -> NDArray[np.float64]:
     return np.stack(poses)
 
 
+@pytest.mark.slow
 def test_overlapping_views_of_real_scenes_rank_first(data_root: Path) -> None:
     fountain = sorted((data_root / "views" / "fountain-P11" / "images").glob("*.jpg"))
     bull = sorted((data_root / "views" / "seoul_bull").glob("*.jpg"))

@@ -103,6 +103,7 @@ LADYBUG_OPTIMUM = 13308.405
 """Least cost of the observations that begin in front of their camera."""
 
 
+@pytest.mark.slow
 def test_ladybug_reaches_its_optimum(data_root: Path) -> None:
     problem = read_bal(data_root / "graphs" / "ladybug-49-7776-pre.txt")
     assert (len(problem.poses), len(problem.points), len(problem.observations)) == (49, 7776, 31843)

@@ -152,7 +152,7 @@ def test_bad_folders_and_missing_files(tmp_path: Path) -> None:
     [
         ("trajectories/freiburg1_xyz-groundtruth.txt", "tum", 3000),
         ("trajectories/V102.txt", "tum", 807),
-        ("trajectories/V102_groundtruth.csv", "euroc", 16702),
+        pytest.param("trajectories/V102_groundtruth.csv", "euroc", 16702, marks=pytest.mark.slow),
         ("trajectories/KITTI_00_gt.txt", "kitti", 4541),
         ("vo/kitti_a", "kitti", 51),
         ("vo/euroc_v101", "euroc", 94),

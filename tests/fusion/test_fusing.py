@@ -75,7 +75,9 @@ def test_the_surface_is_where_it_was() -> None:
     np.testing.assert_array_equal(again.mesh.colors, result.mesh.colors)
 
 
-@pytest.mark.parametrize("wild", [(0,), (5,), (9,), (2, 10)])
+@pytest.mark.parametrize(
+    "wild", [(0,), pytest.param((5,), marks=pytest.mark.slow), pytest.param((9,), marks=pytest.mark.slow), (2, 10)]
+)
 def test_a_wild_pose_is_left_out(wild: tuple[int, ...]) -> None:
     result = _fused(_frames(_wild(*wild)))
     assert [one.index for one in result.dropped] == list(wild)

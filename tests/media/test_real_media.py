@@ -9,7 +9,9 @@ import pytest
 from cv3d.media import Picture, find_pictures, pick_sharp_frames, video_frames
 
 
-@pytest.mark.parametrize(("name", "count"), [("stone_sign", 83), ("log_building_02", 85)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("stone_sign", 83), pytest.param("log_building_02", 85, marks=pytest.mark.slow)]
+)
 def test_hand_held_clips(data_root: Path, name: str, count: int) -> None:
     path = data_root / "clips" / f"{name}.mp4"
     frames = video_frames(path)

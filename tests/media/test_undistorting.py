@@ -158,7 +158,7 @@ def test_other_projections(tmp_path: Path, photos: Path, to: str) -> None:
     assert result.as_dict()["projection"] == to
 
 
-@pytest.mark.parametrize("codec", ["h264", "mpeg4"])
+@pytest.mark.parametrize("codec", ["h264", pytest.param("mpeg4", marks=pytest.mark.slow)])
 def test_videos_keep_count_stamps_and_content(tmp_path: Path, codec: str) -> None:
     stamps = [500, 540, 610, 640, 700, 810, 850, 900, 1000, 1040, 1100, 1133]
     pictures = [scene(i) for i in range(12)]

@@ -14,7 +14,6 @@ from cv3d.fusion import ray_casting
 from .paths import METAL, PATHS, Path
 from .recorder import Record, recorded
 
-
 SLOW = ("matching: LightGlue, aliked", "matching: LightGlue, disk", "sweeps of planes")
 """What the doctor compares on larger inputs than those of the same path."""
 

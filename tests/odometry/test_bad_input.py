@@ -43,6 +43,12 @@ def sample() -> Clip:
     return read_sample(Path(__file__).resolve().parents[2] / "data" / "samples", 22)
 
 
+@pytest.fixture(scope="module")
+def short(sample: Clip) -> Clip:
+    """The first half of it, for what does not take longer to show."""
+    return sample.taken(list(range(12)))
+
+
 @dataclass
 class Told(Silent):
     """Keeps what a user would be told, and presses Ctrl-C after so many frames."""
@@ -134,7 +140,10 @@ def test_one_frame(sample: Clip, tmp_path: Path) -> None:
 # -- pictures without anything in them, or missing
 
 
-@pytest.mark.parametrize(("depth", "value"), [(True, 0), (False, 0), (False, 255)])
+@pytest.mark.parametrize(
+    ("depth", "value"),
+    [(True, 0), pytest.param(False, 0, marks=pytest.mark.slow), pytest.param(False, 255, marks=pytest.mark.slow)],
+)
 def test_black_and_white_frames(sample: Clip, tmp_path: Path, depth: bool, value: int) -> None:
     void = range(14, 17)
     colors = [np.full_like(color, value) if i in void else color for i, color in enumerate(sample.colors)]
@@ -222,11 +231,11 @@ def test_right_focal_length_is_not_complained_of(sample: Clip, tmp_path: Path, d
     assert odometry(sample.write(tmp_path / "clip", depth=depth)).warnings == ()
 
 
-def test_depth_with_holes_and_nan(sample: Clip, tmp_path: Path) -> None:
-    folder = replace(sample, depths=()).write(tmp_path / "clip", depth=False)
+def test_depth_with_holes_and_nan(short: Clip, tmp_path: Path) -> None:
+    folder = replace(short, depths=()).write(tmp_path / "clip", depth=False)
     (folder / "depth").mkdir()
     rng = np.random.default_rng(3)
-    for index, depth in enumerate(sample.depths):
+    for index, depth in enumerate(short.depths):
         metres = depth.astype(np.float32) / 1000.0
         blobs = cv2.resize(rng.standard_normal((12, 16)).astype(np.float32), (320, 240), interpolation=cv2.INTER_CUBIC)
         metres[blobs > 0.0] = np.nan
@@ -235,7 +244,7 @@ def test_depth_with_holes_and_nan(sample: Clip, tmp_path: Path) -> None:
         cv2.imwrite(str(folder / "depth" / f"{index:06d}.tiff"), metres)
     result = odometry(folder)
     assert all_tracked_in_one(result)
-    assert worst_cm(result, sample) < 1.5
+    assert worst_cm(result, short) < 1.5
 
 
 def test_frames_without_any_depth(sample: Clip, tmp_path: Path) -> None:
@@ -246,14 +255,14 @@ def test_frames_without_any_depth(sample: Clip, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.5, 1e-5])
-def test_impossible_depth_scale_is_told(sample: Clip, tmp_path: Path, scale: float) -> None:
-    result = odometry(sample.write(tmp_path / "clip"), depth_scale=scale)
+def test_impossible_depth_scale_is_told(short: Clip, tmp_path: Path, scale: float) -> None:
+    result = odometry(short.write(tmp_path / "clip"), depth_scale=scale)
     assert any("scale" in warning and "0.001" in warning for warning in result.warnings)
 
 
-def test_no_depth_at_all_is_told(sample: Clip, tmp_path: Path) -> None:
-    depths = tuple(np.zeros_like(depth) for depth in sample.depths)
-    result = odometry(replace(sample, depths=depths).write(tmp_path / "clip"), sensor="rgbd")
+def test_no_depth_at_all_is_told(short: Clip, tmp_path: Path) -> None:
+    depths = tuple(np.zeros_like(depth) for depth in short.depths)
+    result = odometry(replace(short, depths=depths).write(tmp_path / "clip"), sensor="rgbd")
     assert any("no depth is measured" in warning for warning in result.warnings)
 
 
@@ -301,16 +310,16 @@ class Camera:
 
 
 @pytest.mark.parametrize("error", [None, OSError("the device is gone")])
-def test_camera_unplugged(sample: Clip, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+def test_camera_unplugged(short: Clip, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
     plugged: list[Camera] = []
 
     def plug(device: int) -> Camera:
-        plugged.append(Camera(sample.colors, error))
+        plugged.append(Camera(short.colors, error))
         return plugged[-1]
 
     monkeypatch.setattr(cv2, "VideoCapture", plug)
-    result = odometry("camera:0", camera=pinhole(sample))
-    assert 1 < len(result.frames) <= len(sample)
+    result = odometry("camera:0", camera=pinhole(short))
+    assert 1 < len(result.frames) <= len(short)
     assert not result.interrupted
     assert any("camera:0" in warning and "unplugged" in warning for warning in result.warnings)
     assert np.all(np.diff([frame.time for frame in result.frames]) > 0.0)
@@ -385,15 +394,15 @@ def test_ctrl_c_within_a_frame(sample: Clip, tmp_path: Path, monkeypatch: pytest
     assert all_tracked_in_one(result)
 
 
-def test_ctrl_c_in_the_final_adjustment(sample: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_in_the_final_adjustment(short: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def adjust_all(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(estimator, "adjust_all", adjust_all)
-    result = odometry(sample.write(tmp_path / "clip"))
+    result = odometry(short.write(tmp_path / "clip"))
     assert result.interrupted
     assert all_tracked_in_one(result)
-    assert worst_cm(result, sample) < 1.0
+    assert worst_cm(result, short) < 1.0
 
 
 def fail_after(count: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:

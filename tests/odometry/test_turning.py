@@ -26,7 +26,7 @@ def shifted(count: int) -> list[Picture]:
     return pictures
 
 
-@pytest.mark.parametrize("focal", [220.0, 450.0])
+@pytest.mark.parametrize("focal", [pytest.param(220.0, marks=pytest.mark.slow), 450.0])
 def test_the_focal_length_of_a_turning_camera(focal: float) -> None:
     steps = [(0.08 * math.sin(i / 5.0), 0.016 * i - 0.25) for i in range(32)]
     found = focal_of_turning(follow_turning(turned(focal, steps)), SIZE)

@@ -139,8 +139,21 @@ def problem_of_all_kinds(make_scene: MakeScene, lenses: Lenses, names: tuple[str
     )
 
 
-@pytest.mark.parametrize("model", sorted([*MODELS, "splined"]))
-@pytest.mark.parametrize("loss", [SQUARED, Loss(LossKind.HUBER, 0.6), Loss(LossKind.CAUCHY, 0.8)])
+ROBUST = [Loss(LossKind.HUBER, 0.6), Loss(LossKind.CAUCHY, 0.8)]
+# A loss does not know of the lens: each with one lens, and all pairs where there is time.
+LENSES_AND_LOSSES = [
+    *((model, SQUARED) for model in sorted([*MODELS, "splined"])),
+    *(("brown5", loss) for loss in ROBUST),
+    *(
+        pytest.param(model, loss, marks=pytest.mark.slow)
+        for model in sorted([*MODELS, "splined"])
+        for loss in ROBUST
+        if model != "brown5"
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "loss"), LENSES_AND_LOSSES)
 def test_normal_equations_and_step_are_those_of_the_reference(
     model: str, loss: Loss, make_scene: MakeScene, lenses: Lenses
 ) -> None:

@@ -75,7 +75,7 @@ def test_exact_rays_give_exact_positions(make: SimpleNamespace, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("wrong", [0.0, 0.2])
+@pytest.mark.parametrize("wrong", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
 def test_noise_and_wrong_rays(make: SimpleNamespace, kind: str, wrong: float) -> None:
     """Rays off by a thousandth, rotations by a tenth of a degree."""
     scene = path(make, kind, 36, 1500)
@@ -97,7 +97,7 @@ def test_the_frame_is_that_of_the_first_camera_with_unit_scale(make: SimpleNames
     np.testing.assert_allclose(found.centres, (scene.centres - scene.centres[0]) / spread, atol=0.02)
 
 
-@pytest.mark.parametrize("kind", ["ring", "line", "wall"])
+@pytest.mark.parametrize("kind", ["ring", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("line", "wall"))])
 def test_random_starts_end_at_the_same_place(make: SimpleNamespace, kind: str) -> None:
     scene = path(make, kind, 16, 400)
     seen = observed(scene, 1e-3)

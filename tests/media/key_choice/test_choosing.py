@@ -48,7 +48,7 @@ def accounted(choice: KeyFrameChoice) -> bool:
     return sum(choice.passed_over.values()) + len(choice.pictures) == choice.frame_count
 
 
-@pytest.mark.parametrize("step", [0.025, 0.05, 0.1])
+@pytest.mark.parametrize("step", [pytest.param(0.025, marks=pytest.mark.slow), 0.05, 0.1])
 def test_neighbours_are_a_step_apart(tmp_path: Path, step: float) -> None:
     choice = choose_key_frames(clip(tmp_path / "walk.mp4", walk(120)), step=step)
     assert np.median(choice.motion[1:]) == pytest.approx(step, rel=0.25)
@@ -147,9 +147,14 @@ def test_a_clip_of_nothing_gives_one_frame(tmp_path: Path) -> None:
     assert choice.passed_over == {PassedOver.BLANK: 9}
 
 
-@pytest.mark.parametrize("most", [1, 2, 7, 500])
-def test_never_more_than_asked_for(tmp_path: Path, most: int) -> None:
-    choice = choose_key_frames(clip(tmp_path / "walk.mp4", [*walk(80), *walk(40, scene(15))]), max_frames=most)
+@pytest.fixture(scope="module")
+def two_walks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clip(tmp_path_factory.mktemp("walks") / "walk.mp4", [*walk(80), *walk(40, scene(15))])
+
+
+@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow), 7, 500])
+def test_never_more_than_asked_for(two_walks: Path, most: int) -> None:
+    choice = choose_key_frames(two_walks, max_frames=most)
     assert len(choice.pictures) <= most
     assert accounted(choice)
     assert (choice.step > 0.05) == (most < 500)
@@ -159,7 +164,7 @@ def test_never_more_than_asked_for(tmp_path: Path, most: int) -> None:
 
 
 def test_dropped_frames_give_their_memory_back(tmp_path: Path) -> None:
-    path = clip(tmp_path / "walk.mp4", walk(150))
+    path = clip(tmp_path / "walk.mp4", walk(80))
     few = choose_key_frames(path, max_frames=5)
     room = 2 * sum(len(picture.held_gray or b"") for picture in few.pictures)
     again = choose_key_frames(path, max_frames=5, held_bytes=room)
@@ -199,7 +204,7 @@ def test_wrong_options(tmp_path: Path) -> None:
             choose_key_frames(path, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["stone_sign", "log_building_02"])
+@pytest.mark.parametrize("name", [pytest.param("stone_sign", marks=pytest.mark.slow), "log_building_02"])
 def test_real_clips(data_root: Path, name: str) -> None:
     choice = choose_key_frames(data_root / "clips" / f"{name}.mp4")
     assert 15 <= len(choice.pictures) <= 40

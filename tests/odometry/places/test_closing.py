@@ -62,7 +62,7 @@ def edges(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 @pytest.mark.parametrize("is_metric", [True, False])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
 def test_drift_around_a_circle_is_taken_out(is_metric: bool, seed: int) -> None:
     count = 200
     true = circle(count)
@@ -84,7 +84,7 @@ def test_drift_around_a_circle_is_taken_out(is_metric: bool, seed: int) -> None:
         assert np.abs(known).max() < 0.4 * np.abs(np.log(scales / scales[-1])).max()
 
 
-@pytest.mark.parametrize("is_metric", [True, False])
+@pytest.mark.parametrize("is_metric", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_wrong_loops_do_no_harm(is_metric: bool) -> None:
     count = 200
     true = circle(count)

@@ -25,7 +25,7 @@ def test_scale_and_motion_are_found_among_wrong_depths(scene: Callable, baseline
     assert abs(np.log(found.depth / scale / 4.2)) < 0.2
 
 
-@pytest.mark.parametrize("baseline", [0.0, 0.3])
+@pytest.mark.parametrize("baseline", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_the_spread_of_the_scale_is_as_told(scene: Callable, baseline: float) -> None:
     relative = []
     for seed in range(12):
