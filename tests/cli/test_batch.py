@@ -34,6 +34,7 @@ def cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_command_on_many_inputs(cv3d_main: Main, tmp_path: Path, cameras: Path) -> None:
     command = ("batch", "convert", "cameras/*.json", "-o", "out", "--name", "{stem}.yaml", "-j", "1")
     outcome = cv3d_main(*command, "--json", "--", "--to", "opencv")
@@ -50,6 +51,23 @@ def test_a_command_on_many_inputs(cv3d_main: Main, tmp_path: Path, cameras: Path
     again = cv3d_main(*command, "--", "--to", "opencv")
     assert again.code == 0, again.err
     assert "3 jobs: 1 done, 2 done before" in again.out
+
+
+def test_a_failing_job_is_counted_and_done_again(
+    cv3d_main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = cv3d_main("batch", "schema", "match", "nonsense", "-o", "out", "-j", "1", "--json")
+    assert outcome.code == 1
+    result = json.loads(outcome.out)
+    assert result == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["schema"], result["total"], result["done"], result["failed"]) == ("cv3d.batch/1", 2, 1, 1)
+    assert [failure["input"] for failure in result["failures"]] == ["nonsense"]
+    assert "1 of 2 jobs failed" in outcome.err
+    rows = list(csv.DictReader((tmp_path / "out" / "summary.csv").read_text().splitlines()))
+    assert [row["state"] for row in rows] == ["done", "failed"]
+    again = json.loads(cv3d_main("batch", "schema", "match", "nonsense", "-o", "out", "-j", "1", "--json").out)
+    assert (again["done"], again["skipped"], again["failed"]) == (0, 1, 1)
 
 
 def test_a_dry_run_writes_nothing(cv3d_main: Main, tmp_path: Path, cameras: Path) -> None:

@@ -454,7 +454,8 @@ class TestBadStores:
         assert cv3d_main("match", str(photos), "-o", str(tmp_path), *FEW).code == 0
 
 
-def test_an_interrupted_run_is_gone_on_with(
+@pytest.mark.slow
+def test_a_run_interrupted_from_outside_is_gone_on_with(
     cv3d_main: Main,
     frames: list[Pixels],
     tmp_path: Path,
@@ -487,6 +488,37 @@ def test_an_interrupted_run_is_gone_on_with(
     result = json.loads(cv3d_main("match", str(folder), "-o", str(out), *FEW, *choice, "--json").out)
     assert len(extracted) == 14 - kept
     assert result["components"] == [14]
+
+
+def test_an_interrupted_run_is_gone_on_with(
+    cv3d_main: Main, frames: list[Pixels], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for i, frame in enumerate(frames[:8]):
+        cv2.imwrite(str(folder / f"{i:02d}.png"), frame)
+    command = ("match", str(folder), "-o", str(out), *FEW, "--pairs", "sequential", "--overlap", "1")
+    command = (*command, "--matcher", "mutual", "--no-refine", "--json")
+    extract = set_extraction.extract_picture
+    extracted: list[None] = []
+    stop_at = 7
+
+    def counted(*arguments: Any) -> Any:
+        if len(extracted) == stop_at:
+            raise KeyboardInterrupt
+        extracted.append(None)
+        return extract(*arguments)
+
+    monkeypatch.setattr(set_extraction, "extract_picture", counted)
+    fails(cv3d_main(*command), 130, "interrupted")
+    assert not (out / "result.json").exists()
+    kept = _features(out)
+    assert 1 <= kept < 8
+    extracted.clear()
+    stop_at = 99
+    result = json.loads(cv3d_main(*command).out)
+    assert len(extracted) == 8 - kept
+    assert result["components"] == [8]
 
 
 def _features(out: Path) -> int:

@@ -210,7 +210,7 @@ class TestRun:
 
     def test_intrinsics_of_another_picture_size(self, folders: Path) -> None:
         with pytest.raises(InputError, match=r"320x240.*640x480|640x480.*320x240"):
-            calibrate_rig([folders / "left", folders / "right"], board="7x5", intrinsics={"right": RIGHT.scaled(0.5)})
+            calibrate_rig([folders / "left", folders / "right"], board="7x5", intrinsics=[LEFT, RIGHT.scaled(0.5)])
 
     def test_one_camera_is_no_rig(self, folders: Path) -> None:
         with pytest.raises(InputError, match="two or more"):

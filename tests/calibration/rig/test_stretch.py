@@ -50,11 +50,6 @@ def test_one_stretch_serves_all_cameras(rig: SimulatedRig) -> None:
     assert not [f for camera in (first, second) for f in camera.findings if f.severity == "info"]
 
 
-def test_a_square_board_is_not_stretched(stereo_rig: SimulatedRig) -> None:
-    result = stereo_rig.calibrated("brown4")
-    assert result.warp is None or result.warp.stretch is None
-
-
 def test_a_stretch_that_all_cameras_together_deny_is_dropped(stereo_rig: SimulatedRig) -> None:
     problem, state = problem_of(stereo_rig)
     assert stretch_stands(solve_rig(problem, state))

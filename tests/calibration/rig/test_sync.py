@@ -77,13 +77,13 @@ def pair(
 @pytest.mark.parametrize(
     ("offset", "rates", "seen"),
     [
-        (0.0, (10.0, 10.0), {}),
+        pytest.param(0.0, (10.0, 10.0), {}, marks=pytest.mark.slow),
         (3.137, (10.0, 10.0), {}),
         (-5.052, (10.0, 10.0), {"noise_deg": 0.5}),
         (1.234, (10.0, 25.0 / 3.0), {}),
         (-2.41, (10.0, 10.0), {"flipped": 0.5}),
         (0.777, (10.0, 10.0), {"wrong": 0.15}),
-        (-0.913, (6.0, 6.0), {}),
+        pytest.param(-0.913, (6.0, 6.0), {}, marks=pytest.mark.slow),
     ],
 )
 def test_offsets_are_found_to_a_fraction_of_a_frame(
@@ -100,7 +100,7 @@ def test_offsets_are_found_to_a_fraction_of_a_frame(
 def test_deviations_are_honest() -> None:
     turns = turn_quaternions(UPRIGHT_ONLY)
     scores = []
-    for seed in range(10):
+    for seed in range(6):
         offset = 0.037 * seed - 0.2
         first, second = (AttitudeTrack.of(motion, turns) for motion in pair(seed, offset, span=10.0, noise_deg=0.4))
         found = find_offset(first, second, turns)
@@ -148,6 +148,7 @@ def test_a_drifting_clock_is_followed() -> None:
         assert there == pytest.approx(time * (1.0 + drift) + 0.4, abs=4e-3)
 
 
+@pytest.mark.slow
 def test_a_drift_of_200_ppm_is_measured() -> None:
     attitude = hand(8)
     stamps = np.arange(0.0, 90.0, 0.2)
