@@ -137,7 +137,7 @@ def test_the_affine_parameters_are_held(odd: Scene) -> None:
     torch.testing.assert_close(model.project(solution.state.params, axis)[0], start.params[2:4], atol=0.3, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["brown5", "kannala_brandt4"])
+@pytest.mark.parametrize("name", ["kannala_brandt4", pytest.param("brown5", marks=pytest.mark.slow)])
 def test_ordinary_lenses_are_matched_without_bias(make_scene: Maker, name: str) -> None:
     """Exact corners of a formula: what the prior and the knots leave is far below any noise."""
     fisheye = (450.0, 451.0, 640.0, 365.0, 0.02, -0.01, 0.004, -0.001)
@@ -230,6 +230,7 @@ def test_the_spline_is_chosen_where_no_formula_fits(odd: Scene) -> None:
     assert formula.holdout_rms_px > 1.7 * choice.holdout_rms_px
 
 
+@pytest.mark.slow
 def test_a_formula_that_fits_is_kept(make_scene: Maker) -> None:
     scene = make_scene(views=20, rows=7, cols=10, seed=3)
     formula, choice = chosen(scene, ("brown4", "brown5", "brown8"))

@@ -47,7 +47,7 @@ ROWS: dict[str, Row] = {
     ),
     "schema": Row("schema match", "cv3d.schema/1"),
     "calibrate": Row(
-        "calibrate board --board checkerboard:9x6 --square 25mm --model brown5 -o out/camera",
+        "calibrate board --board checkerboard:9x6 --square 25mm --model brown5 --board-warp off -o out/camera",
         "cv3d.calibration/1",
         out="out/camera",
         resumes=True,
@@ -55,7 +55,7 @@ ROWS: dict[str, Row] = {
         unmet="rms<0",
     ),
     "calibrate rig": Row(
-        "calibrate --rig left right --board checkerboard:7x5 --square 40mm --model brown5 -o out/rig",
+        "calibrate --rig left right --board checkerboard:7x5 --square 40mm --model brown5 --board-warp off -o out/rig",
         "cv3d.rig_calibration/1",
         out="out/rig",
         resumes=True,

@@ -296,7 +296,7 @@ def shell(script: str, folder: Path, **environ: str) -> subprocess.CompletedProc
     [
         "schema rig_calibration | head -n 1",
         "schema | true",
-        "convert --list | head -n 1",
+        pytest.param("convert --list | head -n 1", marks=pytest.mark.slow),
         "--help | head -n 1",
         "nonsense 2>&1 | head -n 1",
     ],
@@ -307,6 +307,7 @@ def test_a_reader_may_leave_early(line: str, tmp_path: Path) -> None:
     assert done.stdout.count("\n") == (0 if line.endswith("true") else 1)
 
 
+@pytest.mark.slow
 def test_a_reader_of_the_progress_may_leave_early(workshop: Workshop) -> None:
     line = "cv3d frames clip.mp4 -o out/left --progress json 2>&1 >/dev/null | head -n 1; exit ${PIPESTATUS[0]}"
     done = shell(line, workshop.folder)
@@ -368,9 +369,25 @@ def test_a_terminal_gets_colours_unless_they_are_not_wanted(
         assert bool(COLOUR.search(shown.getvalue())) is is_wanted
 
 
-def test_a_terminal_gets_a_bar_with_rate_and_time_left(workshop: Workshop) -> None:
-    arguments = ["frames", "clip.mp4", "--step", "0.02", "-o", "out/bar"]
-    shown = on_terminal(arguments, workshop.folder, NO_COLOR="1")
+def here_on_terminal(arguments: list[str], folder: Path) -> str:
+    """What a command in this process writes when its streams are a terminal."""
+    shown = Terminal()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        assert main(arguments) == 0
+    return shown.getvalue()
+
+
+@pytest.mark.parametrize("is_process", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_terminal_gets_a_bar_with_rate_and_time_left(
+    is_process: bool, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["frames", "clip.mp4", "--step", "0.02", "-o", f"out/bar{is_process}"]
+    if is_process:
+        shown = on_terminal(arguments, workshop.folder, NO_COLOR="1")
+    else:
+        for name, value in {"TERM": "xterm-256color", "COLUMNS": "80", "NO_COLOR": "1"}.items():
+            monkeypatch.setenv(name, value)
+        shown = here_on_terminal(arguments, workshop.folder)
     assert re.search(r"frames .*[━╸]", shown)
     assert re.search(r" \d+/\d+ ", shown)
     assert "result.json" in shown.splitlines()[-1]
@@ -391,8 +408,17 @@ def test_lists_come_from_standard_input(name: str, workshop: Workshop, monkeypat
     assert len(done.err.splitlines()) == 1
 
 
-def test_a_list_from_standard_input_is_worked_through(workshop: Workshop) -> None:
-    line = "head -n 2 list.txt | cv3d undistort - --camera camera.json -o out/listed --json --quiet"
+def test_a_list_from_standard_input_is_worked_through(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = (workshop.folder / "list.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(listed[:2])))
+    done = workshop.run("undistort", "-", "--camera", "camera.json", "-o", "out/listed", "--json", "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out)["frames"] == 2
+
+
+@pytest.mark.slow
+def test_a_list_from_a_pipe_is_worked_through(workshop: Workshop) -> None:
+    line = "head -n 2 list.txt | cv3d undistort - --camera camera.json -o out/piped --json --quiet"
     done = shell(line, workshop.folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["frames"] == 2
