@@ -224,7 +224,7 @@ def _places() -> Work:
 
 
 def _stereo() -> Work:
-    left, right = moving_picture(0), moving_picture(7)
+    left, right = (np.ascontiguousarray(moving_picture(shift)[:60, :90]) for shift in (0, 7))
     return lambda: matching_for(METAL)(left, right, 33, StereoOptions())
 
 
