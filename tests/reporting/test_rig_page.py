@@ -91,7 +91,7 @@ def pair(make_rig: Make) -> RigCalibration:
 def ring(make_rig: Make) -> RigCalibration:
     names = ("front", "right", "back", "left")
     lenses = [make_rig.wide, make_rig.brown5, make_rig.brown4, make_rig.brown4]
-    return make_rig(make_rig.ring(4), names, lenses, frames=30, held=(1,), times=True, square_m=None)
+    return make_rig(make_rig.ring(4), names, lenses, frames=12, held=(1,), times=True, square_m=None)
 
 
 @pytest.fixture(scope="module")

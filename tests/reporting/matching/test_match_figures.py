@@ -35,7 +35,9 @@ def test_both_pictures_lie_on_the_canvas_and_keep_their_shape(first: str, second
     assert (boxes[0][1] <= boxes[1][0]).any()
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "suffix", [pytest.param(s, marks=pytest.mark.slow if s in (".jpeg", ".jpg") else ()) for s in SUFFIXES]
+)
 def test_a_plot_is_written_in_every_format_and_the_same_twice(
     suffix: str, pair_maker: Any, noise: Any, tmp_path: Path
 ) -> None:
