@@ -122,15 +122,15 @@ def test_what_is_unknown_is_null(unobservable: Calibration, tmp_path: Path) -> N
 def test_a_format_that_cannot_say_the_camera_is_left_out_with_its_reason(
     calibration: Calibration, tmp_path: Path
 ) -> None:
-    camera = Camera("brown12", 640, 480, (480.0, 480.0, 320.0, 240.0, 0.3, *([0.0] * 7), 0.5, 0.5, 0.5, 0.5))
-    (tmp_path / "camchain.yaml").write_text("of an earlier run")
+    camera = Camera("omni", 640, 480, (450.0, 452.5, 320.0, 240.0, 1.1, -0.2, 0.05, 1e-3, -2e-3))
+    (tmp_path / "cameras.txt").write_text("of an earlier run")
     covariance = np.zeros((len(camera.params), len(camera.params)))
     result = write_calibration(replace(calibration, camera=camera, covariance=covariance), tmp_path, "photos")
     formats = result["formats"]
     assert isinstance(formats, dict)
-    assert formats["kalibr"]["file"] is None
-    assert "brown12" in formats["kalibr"]["reason"]
-    assert not (tmp_path / "camchain.yaml").exists()
+    assert formats["colmap"]["file"] is None
+    assert "omni" in formats["colmap"]["reason"]
+    assert not (tmp_path / "cameras.txt").exists()
     files = result["files"]
     assert isinstance(files, list)
-    assert "camchain.yaml" not in files
+    assert "cameras.txt" not in files
