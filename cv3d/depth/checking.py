@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from cv3d.compute import Compute
 from cv3d.depth.problem import Problem
@@ -18,7 +19,10 @@ _DOUBT_VIEWS = 1.5
 _EVIDENCE = 1
 """Sources whose windows have to be like the picture's."""
 _UNLIKE = 0.65
-"""Mean cost of these from which on nothing speaks for a depth but its neighbours: a wall without texture, a sky."""
+"""Mean cost of these, there or around, from which on nothing speaks for a depth but its neighbours: a wall without
+texture, a sky."""
+_AROUND = 5
+"""Pixels, of the square over which the mean is taken."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ def borne_out(
     needed = min(tolerance.least_views, len(inverses))
     evidence = replace(problem, geometric=0.0, best=min(_EVIDENCE, len(inverses)), unlike=2.0)
     costs = make_sweeper(evidence, compute).evaluate(planes)
+    # A window between others that are like the picture's may itself show too little to be.
+    around = avg_pool2d(costs[None, None], _AROUND, 1, _AROUND // 2, count_include_pad=False)[0, 0]
+    costs = torch.minimum(costs, around)
     stays = (count >= needed) & (inverse > 0.0) & (costs < _UNLIKE)
     mean = total / (count + 1.0)
     doubt = torch.exp(-count / _DOUBT_VIEWS)

@@ -25,7 +25,7 @@ def costs_of_view(levels: Sequence[tuple[int, int]], sources: int, options: Dept
     """
     pixels = [height * width for height, width in levels]
     top = min(1 if options.fine_iterations else 0, len(pixels) - 1)
-    wide = (_TRIED + _WIDE + 1) * sources
+    wide = (_TRIED + _WIDE + 1) * min(sources, options.coarse_sources)
     narrow = (_NEAR + _LOCAL) * min(BEST, sources) + 2 * sources
     coarse = pixels[-1] * options.coarse_iterations + sum(pixels[top:-1]) * options.iterations
     return float(coarse * wide + (pixels[top] * options.rounds + pixels[0] * options.fine_iterations) * narrow)

@@ -1,8 +1,8 @@
 """Depth maps of a set of posed pictures: each compared with its neighbours, then held against their depth.
 
 Coarse to fine: planes are begun by chance on the smallest pictures and handed on to larger ones. At half the size all
-pictures look at each other's depth, round by round, and at the full size once more; what too few others bear out in the
-end is dropped.
+pictures look at each other's depth, round by round, and edges of depth are drawn to those of the picture; at the full
+size once more. What too few others bear out in the end is dropped.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from cv3d.depth.posed import PosedSet
 from cv3d.depth.problem import Problem, make_problem
 from cv3d.depth.propagating import Course, enlarged, enlarged_costs, improved, planes_between
 from cv3d.depth.result import DepthMap, DepthResult, LeftOutView
+from cv3d.depth.sharpening import sharpened
 from cv3d.depth.steps import Steps, set_digest
 from cv3d.depth.store import DepthStore
 from cv3d.depth.undistorting import ideal_view
@@ -263,14 +264,15 @@ class _Job:
                 planes = enlarged(planes, *view.levels[number].size)
             planes, costs = improved(problem, planes, course, seed + number, self._compute)
         assert planes is not None
-        return planes, costs
+        return sharpened(planes, costs, view.color), costs
 
     def _round(self, i: int, seed: int) -> State:
         """Once more, in the light of what the others have found."""
         inverses = [self._states[j][0][0] for j in self._views[i].sources]
         problem = self._problem(i, self._top, inverses)
         planes, costs = self._states[i]
-        return improved(problem, planes, Course(1, 1.0, is_wide=False), seed, self._compute, costs)
+        planes, costs = improved(problem, planes, Course(1, 1.0, is_wide=False), seed, self._compute, costs)
+        return sharpened(planes, costs, self._views[i].color), costs
 
     def _fine(self, i: int, seed: int) -> State:
         """At the full size."""
@@ -283,7 +285,8 @@ class _Job:
 
     def _problem(self, i: int, number: int, inverses: list[Tensor] | None = None) -> Problem:
         view = self._views[i]
-        sources = [self._views[j].level(number) for j in view.sources]
+        asked = view.sources if inverses is not None or number == 0 else view.sources[: self._options.coarse_sources]
+        sources = [self._views[j].level(number) for j in asked]
         known = None if inverses is None else [one.cpu().numpy() for one in inverses]
         return make_problem(
             view.level(number), sources, view.inverse_range, known, 0.0 if inverses is None else _GEOMETRIC

@@ -29,8 +29,10 @@ class DepthOptions:
 
     max_side: int = 960
     """Of a map's longer side, pixels; pictures are reduced to it, never enlarged."""
-    sources: int = 7
+    sources: int = 8
     """Pictures that a picture is compared with, at most."""
+    coarse_sources: int = 7
+    """Of these, how many are asked before the depth of any is known: the first."""
     rounds: int = 2
     """Rounds at half the size in which pictures take account of each other's depth."""
     coarse_iterations: int = 3
@@ -50,7 +52,7 @@ class DepthOptions:
     def __post_init__(self) -> None:
         if self.max_side < 64:
             raise UsageError(f"maps of {self.max_side} pixels are too small: at least 64")
-        if self.sources < 1 or self.least_views < 1:
+        if min(self.sources, self.coarse_sources, self.least_views) < 1:
             raise UsageError("depth needs one source at least")
         if min(self.rounds, self.coarse_iterations, self.iterations) < 1 or self.fine_iterations < 0:
             raise UsageError("depth needs one iteration at least")
@@ -64,6 +66,12 @@ class DepthOptions:
             return DepthOptions(max_side=400, sources=5, rounds=1, fine_iterations=0, seed=seed)
         if quality is Quality.HIGH:
             return DepthOptions(
-                max_side=1600, sources=10, coarse_iterations=4, iterations=2, fine_iterations=2, seed=seed
+                max_side=1600,
+                sources=10,
+                coarse_sources=8,
+                coarse_iterations=4,
+                iterations=2,
+                fine_iterations=2,
+                seed=seed,
             )
         return DepthOptions(seed=seed)

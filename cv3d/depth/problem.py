@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
-BEST = 4
+BEST = 3
 """Sources whose costs count: few see what is half hidden."""
 UNLIKE = 0.4
 """Cost from which on planes are searched for no better: the source may not see the place at all."""

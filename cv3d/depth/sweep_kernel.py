@@ -17,10 +17,15 @@ Bytes = NDArray[np.uint8]
 Words = NDArray[np.uint32]
 """Four neighbouring grey values each: of a pixel, of that to its right, and of the two below them."""
 
+INFINITE = np.float32(np.inf)
+ABOVE = np.float32(1.00001)
+"""Room for rounding."""
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 NEAREST = np.float32(1e-6)
 INSIDE = np.float32(1e-3)
 BYTE = np.uint32(255)
+LESS = np.float32(1e-6)
+"""By how much a better plane has to cost less: rounding decides nothing."""
 SAMPLES = 32
 """Of a window. The number is known to the compiler, and is that of four vectors."""
 WORST = np.float32(2.0)
@@ -122,43 +127,8 @@ def _geometric_cost(
 
 
 @fused
-def _source_cost(
-    s: int,
-    w: Number,
-    a: Number,
-    b: Number,
-    u: Number,
-    v: Number,
-    lenses: Floats,
-    backs: Floats,
-    images: Words,
-    stride: int,
-    inverses: Floats,
-    sizes: Ints,
-    offsets: Floats,
-    values: Floats,
-    shares: Floats,
-    mean: Number,
-    spread: Number,
-    scalars: Floats,
-    words: Words,
-    parts: Floats,
-) -> Number:
-    """What a plane costs in one source."""
-    cost = min(
-        _matching_cost(
-            w, a, b, u, v, s, lenses, images, stride, sizes, offsets, values, shares, mean, spread, scalars[0],
-            words, parts,
-        ),
-        scalars[9],
-    )  # fmt: skip
-    if scalars[1] > ZERO:
-        cost += scalars[1] * _geometric_cost(w, u, v, s, lenses, backs, inverses, sizes, scalars[2])
-    return cost
-
-
-@fused
 def _cost(
+    most: Number,
     w: Number,
     a: Number,
     b: Number,
@@ -180,16 +150,34 @@ def _cost(
     asked: Ints,
     count: int,
     ordered: Floats,
+    apart: Floats,
     words: Words,
     parts: Floats,
 ) -> Number:
-    """Mean of the best costs in the first `count` of the sources that are asked; `asked` is put in their order."""
+    """Mean of the best costs in the first `count` of the sources that are asked; `asked` is put in their order.
+
+    What comes to more than `most` is not asked to the end. How far a plane is from what the sources have found is told
+    by one look into each, the windows by 32: so that comes first.
+    """
+    limit = most * np.float32(best) * ABOVE
+    still = ZERO
+    for n in range(count):
+        apart[n] = ZERO
+        if scalars[1] > ZERO:
+            apart[n] = scalars[1] * _geometric_cost(w, u, v, asked[n], lenses, backs, inverses, sizes, scalars[2])
+        still += apart[n]
+    if count == best and still > limit:
+        return INFINITE
     for n in range(count):
         s = asked[n]
-        cost = _source_cost(
-            s, w, a, b, u, v, lenses, backs, images, stride, inverses, sizes, offsets, values, shares, mean, spread,
-            scalars, words, parts,
-        )  # fmt: skip
+        cost = min(
+            _matching_cost(
+                w, a, b, u, v, s, lenses, images, stride, sizes, offsets, values, shares, mean, spread, scalars[0],
+                words, parts,
+            ),
+            scalars[9],
+        ) + apart[n]  # fmt: skip
+        still -= apart[n]
         k = n
         while k > 0 and ordered[k - 1] > cost:
             ordered[k] = ordered[k - 1]
@@ -197,6 +185,12 @@ def _cost(
             k -= 1
         ordered[k] = cost
         asked[k] = s
+        # Those not asked yet may all be among the best; where all count, each costs what it is apart at least.
+        least = still if count == best else ZERO
+        for k in range(best - (count - 1 - n)):
+            least += ordered[k]
+        if least > limit:
+            return INFINITE
     total = ZERO
     for n in range(best):
         total += ordered[n]
@@ -260,15 +254,16 @@ def evaluate_rows(
     """The cost of every pixel's own plane, rows `first` to `last`."""
     values, shares = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.float32)
     ordered, asked = np.empty(len(lenses), np.float32), np.arange(len(lenses)).astype(np.int32)
+    apart = np.empty(len(lenses), np.float32)
     words, parts = np.empty(SAMPLES, np.uint32), np.empty((2, SAMPLES), np.float32)
     for v in range(first, last):
         for u in range(reference.shape[1]):
             mean, spread = fill_windows(u, v, reference, offsets, near, scalars[6], values, shares)
             asking = len(lenses)
             costs[v, u] = _cost(
-                planes[0, v, u], planes[1, v, u], planes[2, v, u], np.float32(u), np.float32(v),
+                INFINITE, planes[0, v, u], planes[1, v, u], planes[2, v, u], np.float32(u), np.float32(v),
                 lenses, backs, images, stride, inverses, sizes, offsets, values, shares, mean, spread, scalars,
-                best, asked, asking, ordered, words, parts,
+                best, asked, asking, ordered, apart, words, parts,
             )  # fmt: skip
 
 
@@ -300,6 +295,7 @@ def sweep_rows(
     height, width = reference.shape
     values, shares = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.float32)
     ordered, asked = np.empty(len(lenses), np.float32), np.arange(len(lenses)).astype(np.int32)
+    apart = np.empty(len(lenses), np.float32)
     words, parts = np.empty(SAMPLES, np.uint32), np.empty((2, SAMPLES), np.float32)
     tried = len(regions) + len(tries)
     for v in range(first, last):
@@ -308,9 +304,11 @@ def sweep_rows(
             w, a, b, cost = planes[0, v, u], planes[1, v, u], planes[2, v, u], costs[v, u]
             asking = len(lenses)
             if narrow > 0:
+                for k in range(asking):
+                    asked[k] = k
                 cost = _cost(
-                    w, a, b, np.float32(u), np.float32(v), lenses, backs, images, stride, inverses, sizes,
-                    offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, words, parts,
+                    INFINITE, w, a, b, np.float32(u), np.float32(v), lenses, backs, images, stride, inverses, sizes,
+                    offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, apart, words, parts,
                 )  # fmt: skip
                 asking = best
             for k in range(tried):
@@ -330,14 +328,14 @@ def sweep_rows(
                     slant = tries[t, 3] + tries[t, 4] * w2
                     a2 = tries[t, 0] * a + slant * chances[3 * t + 1, v, u]
                     b2 = tries[t, 0] * b + slant * chances[3 * t + 2, v, u]
-                apart = abs(w2 - w) + scalars[8] * (abs(a2 - a) + abs(b2 - b))
-                if apart < scalars[7] or not _is_plane(w2, a2, b2, np.float32(u), np.float32(v), camera, scalars):
+                change = abs(w2 - w) + scalars[8] * (abs(a2 - a) + abs(b2 - b))
+                if change < scalars[7] or not _is_plane(w2, a2, b2, np.float32(u), np.float32(v), camera, scalars):
                     continue
                 other = _cost(
-                    w2, a2, b2, np.float32(u), np.float32(v), lenses, backs, images, stride, inverses, sizes,
-                    offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, words, parts,
+                    cost, w2, a2, b2, np.float32(u), np.float32(v), lenses, backs, images, stride, inverses, sizes,
+                    offsets, values, shares, mean, spread, scalars, best, asked, asking, ordered, apart, words, parts,
                 )  # fmt: skip
-                if other < cost:
+                if other < cost - LESS:
                     w, a, b, cost = w2, a2, b2, other
             planes[0, v, u], planes[1, v, u], planes[2, v, u] = w, a, b
             costs[v, u] = cost

@@ -17,6 +17,8 @@ from cv3d.depth.problem import Problem, window
 
 _WORST = 2.0
 _NEAREST = 1e-6
+_LESS = 1e-6
+"""By how much a better plane has to cost less: rounding decides nothing."""
 _INSIDE = 1e-3
 _CHUNK = 1 << 15
 """Pixels at a time: bounds the memory of their windows."""
@@ -118,7 +120,7 @@ class TorchSweeper:
         change = (tried - own).abs()
         apart = change[0] + self.scalars[8] * (change[1] + change[2])
         cost = self._cost(tried, u, v, windows, asked)
-        is_better = (apart >= self.scalars[7]) & self._is_plane(tried, u, v) & (cost < least)
+        is_better = (apart >= self.scalars[7]) & self._is_plane(tried, u, v) & (cost < least - _LESS)
         return torch.where(is_better, tried, own), torch.where(is_better, cost, least)
 
     def _is_plane(self, planes: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from cv3d.depth.checking import Tolerance, borne_out
 from cv3d.depth.levels import Level
 from cv3d.depth.problem import Problem, make_problem
 from cv3d.depth.propagating import Course, improved, planes_by_chance
+from cv3d.depth.sharpening import sharpened
 from cv3d.depth.stereo.engines import matching_for
 from cv3d.depth.stereo.options import StereoOptions
 from cv3d.depth.sweepers import make_sweeper
@@ -106,6 +107,26 @@ def _same_planes(found: Outputs, expected: Outputs) -> list[Difference]:
     ]
 
 
+def _sharpening(seed: int) -> list[Case]:
+    def case(height: int, width: int) -> Case:
+        rng = np.random.default_rng(seed)
+        v, u = np.mgrid[:height, :width]
+        is_near = (u - 0.5 * width) ** 2 + (v - 0.4 * height) ** 2 < (0.3 * height) ** 2
+        planes = np.zeros((3, height, width), np.float32)
+        planes[0] = np.where(is_near, 0.8, 0.4) * (1.0 + 0.002 * rng.normal(size=(height, width)))
+        costs = rng.uniform(0.0, 0.4, (height, width)).astype(np.float32)
+        color = np.where(is_near[..., None], 150.0, 90.0) + rng.normal(0.0, 20.0, (height, width, 3))
+
+        @torch.no_grad()
+        def run(compute: Compute) -> Outputs:
+            there = [torch.from_numpy(one).to(compute.device) for one in (planes, costs)]
+            return fetched(inverse=sharpened(there[0], there[1], color.clip(0.0, 255.0).astype(np.uint8))[0])
+
+        return Case(f"{width}×{height}", at_once(run), at_once(run))
+
+    return [case(45, 61), case(62, 47), case(120, 160)]
+
+
 def _bearing_out(seed: int) -> list[Case]:
     def case(height: int, width: int, sources: int) -> Case:
         problem = _problem(seed, height, width, sources, 0.2)
@@ -141,6 +162,8 @@ DEPTH_KERNELS: tuple[Kernel, ...] = (
     ),
     Kernel("costs of planes", _COMMANDS, _costs, numbers_within(costs=Limit(2e-3, strays=0.01))),
     Kernel("sweeps of planes", _COMMANDS, _planes, _same_planes),
+    # Where half of the weight is reached, a last bit may decide between two surfaces.
+    Kernel("edges of depth", _COMMANDS, _sharpening, numbers_within(inverse=Limit(1e-4, strays=0.005))),
     Kernel(
         "depth that other views bear out",
         _COMMANDS,

@@ -14,6 +14,7 @@ from cv3d.compute import Compute
 from cv3d.depth.checking import Tolerance, borne_out
 from cv3d.depth.problem import Problem, make_problem
 from cv3d.depth.propagating import Course, enlarged, improved, planes_by_chance
+from cv3d.depth.sharpening import sharpened
 from cv3d.depth.stereo.engines import matching_for
 from cv3d.depth.stereo.options import StereoOptions
 from cv3d.device_checks.depth_kernels import wall
@@ -255,6 +256,15 @@ def _bearing_out() -> Work:
     return lambda: borne_out(problem, planes, others, Tolerance(2, 1.0, 0.01), METAL)
 
 
+def _sharpening() -> Work:
+    planes = torch.zeros((3, 30, 44))
+    planes[0] = 0.5
+    planes[0, :, 20:] = 0.8
+    color = np.random.default_rng(0).integers(0, 255, (30, 44, 3), dtype=np.uint8)
+    costs = torch.full((30, 44), 0.2)
+    return lambda: sharpened(planes, costs, color)
+
+
 CAMERA = Camera("pinhole", 80, 60, (70.0, 70.0, 39.5, 29.5))
 
 
@@ -334,6 +344,8 @@ PATHS: tuple[Path, ...] = (
     Path("depth: sweeps of planes", 1, "picture", 6, _sweeps(0.0, 1)),
     Path("depth: sweeps, sources' depth known", 1, "picture", 6, _sweeps(0.2, 2)),
     Path("depth: planes handed on", 1, "picture", 0, _handing_on),
+    # Which pixels are near an edge.
+    Path("depth: edges drawn to the picture's", 1, "picture", 1, _sharpening),
     Path("depth: what other views bear out", 1, "picture", 2, _bearing_out),
     # The keys of a frame's blocks: how many there are, and they themselves; and how many pixels count in a batch.
     Path("voxel integration", 4, "frame", 3, _integration),
