@@ -54,6 +54,7 @@ def stretch_std(solution: Solution) -> float:
     return math.sqrt(float(solution.system.covariance().shared[-1, -1])) * solution.noise_px
 
 
+@pytest.mark.slow
 def test_a_stretch_is_recovered_and_its_spread_predicted(make_scene: Maker) -> None:
     stretch = 0.02
     scene = make_scene(views=8, rows=5, cols=6, noise_px=0.2, stretch=stretch, seed=3)
@@ -75,7 +76,7 @@ def test_a_stretch_is_recovered_and_its_spread_predicted(make_scene: Maker) -> N
     ("stretch", "warp", "expected"),
     [
         (0.003, (0.0, 0.0, 0.0), Deformation.STRETCHED),
-        (-0.04, (0.0, 0.0, 0.0), Deformation.STRETCHED),
+        pytest.param(-0.04, (0.0, 0.0, 0.0), Deformation.STRETCHED, marks=pytest.mark.slow),
         (0.02, (1.5e-3, -8e-4, 5e-4), BOTH),
         (0.0, (1.5e-3, -8e-4, 5e-4), Deformation.BENT),
     ],
@@ -154,7 +155,7 @@ def calibrated(scene: Scene, board_warp: BoardWarp) -> Calibration:
 
 @pytest.fixture(scope="module")
 def stretched(make_scene: Maker) -> Scene:
-    return make_scene(views=12, stretch=-0.03, seed=5)
+    return make_scene(views=8, stretch=-0.03, seed=5)
 
 
 def test_the_calibration_takes_it_into_account_and_says_so(stretched: Scene) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,12 @@ def single(observations: Observations) -> Observations:
     [
         ("brown5", None, 4, 0.1, False),
         ("brown5", None, 15, 0.3, True),
-        ("brown5", None, 30, 1.0, False),
+        pytest.param("brown5", None, 30, 1.0, False, marks=pytest.mark.slow),
         ("brown8", BROWN8, 15, 0.3, True),
-        ("brown8", BROWN8, 30, 1.0, False),
+        pytest.param("brown8", BROWN8, 30, 1.0, False, marks=pytest.mark.slow),
         ("kannala_brandt4", FISHEYE, 4, 0.1, False),
         ("kannala_brandt4", FISHEYE, 15, 0.3, True),
-        ("kannala_brandt4", FISHEYE, 30, 1.0, False),
+        pytest.param("kannala_brandt4", FISHEYE, 30, 1.0, False, marks=pytest.mark.slow),
     ],
 )
 def test_cost_is_not_above_opencvs(
@@ -115,12 +115,12 @@ def real_corners(
     return observations, shape
 
 
-REAL: Sequence[tuple[str, str, tuple[int, int], str]] = [
+REAL = [
     ("opencv_left", "*.jpg", (9, 6), "brown5"),
-    ("opencv_left", "*.jpg", (9, 6), "brown8"),
+    pytest.param("opencv_left", "*.jpg", (9, 6), "brown8", marks=pytest.mark.slow),
     ("opencv_chess", "left*.jpg", (7, 5), "brown5"),
-    ("opencv_chess", "right*.jpg", (7, 5), "brown5"),
-    ("udacity_chess", "*.jpg", (9, 6), "brown5"),
+    pytest.param("opencv_chess", "right*.jpg", (7, 5), "brown5", marks=pytest.mark.slow),
+    pytest.param("udacity_chess", "*.jpg", (9, 6), "brown5", marks=pytest.mark.slow),
 ]
 
 
@@ -172,7 +172,7 @@ def test_noise_is_estimated_without_bias(make_scene: Maker) -> None:
     scene = make_scene(views=3, rows=4, cols=5, noise_px=0.2)
     noises, rms = [], []
     for seed in range(40):
-        solution = solve(scene.noisy(seed), "brown5", scene.truth)
+        solution = solve(scene.noisy(seed), "brown5", scene.truth, options=LmOptions(40, 1e-9))
         noises.append(solution.noise_px**2)
         rms.append(solution.rms_px)
     assert math.sqrt(np.mean(noises)) == pytest.approx(0.2, rel=0.04)

@@ -25,6 +25,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from cv3d.calibration.journal import Journal
 from cv3d.cli import main
 from cv3d.formats import CAMERA_FORMATS
 
@@ -128,6 +129,12 @@ def good_halves(halves: list[Gray], tmp_path_factory: pytest.TempPathFactory) ->
     return GoodRun(pictures, root / "out", run(pictures, *FAST, "--json", "-o", root / "out"))
 
 
+def found_already(done: GoodRun, out: Path) -> None:
+    """Another output folder for the same pictures, their corners known, so that they need not be looked for again."""
+    out.mkdir()
+    shutil.copy(done.out / "detections.jsonl", out)
+
+
 @pytest.fixture(scope="module")
 def mixed(halves: list[Gray], good_halves: GoodRun, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Eight good pictures and one of each kind of trouble."""
@@ -145,6 +152,7 @@ def mixed(halves: list[Gray], good_halves: GoodRun, tmp_path_factory: pytest.Tem
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(halves[12]).save(folder / "portrait.jpg", quality=95, exif=exif.tobytes())
+    found_already(good_halves, folder.parent / "out")
     return run(folder, *FAST, "--json", "-o", folder.parent / "out")
 
 
@@ -245,6 +253,7 @@ class TestGoodRun:
         assert json.loads((out / "result.json").read_text()) == outcome.result
 
     def test_a_missed_requirement_is_3_after_writing(self, good_halves: GoodRun, tmp_path: Path) -> None:
+        found_already(good_halves, tmp_path / "out")
         outcome = run(good_halves.pictures, *FAST, "--json", "-o", tmp_path / "out", "--require", "rms<1e-6")
         assert outcome.code == 3
         assert {path.name for path in (tmp_path / "out").iterdir()} >= FILES
@@ -254,6 +263,7 @@ class TestGoodRun:
         assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
     def test_a_list_on_stdin(self, good_halves: GoodRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        found_already(good_halves, tmp_path / "out")
         names = [str(path) for path in sorted(good_halves.pictures.iterdir())]
         monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(names) + "\n\n"))
         outcome = run("-", *FAST, "--json", "-o", tmp_path / "out")
@@ -266,6 +276,7 @@ class TestGoodRun:
 
     def test_the_output_is_named_after_the_input(self, good_halves: GoodRun, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(good_halves.pictures.parent)
+        found_already(good_halves, Path("photos_calibration"))
         outcome = run("photos", *FAST)
         assert outcome.code == 0
         assert (Path("photos_calibration") / "result.json").exists()
@@ -345,6 +356,7 @@ class TestBadInput:
         (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:9000])
         (folder / "zero.jpg").write_bytes(b"")
         (folder / "text.png").write_text("this is no picture")
+        found_already(good_halves, tmp_path / "out")
         outcome = run(folder, *FAST, "--json", "-o", tmp_path / "out")
         assert outcome.code == 0
         assert outcome.result["views"]["used"] == 8
@@ -421,9 +433,35 @@ class TestMixedSets:
         assert mixed.result["rms_px"] < 1.5 * good_halves.outcome.result["rms_px"]
 
 
+def test_an_interruption_costs_only_what_was_not_found(
+    halves: list[Gray], save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = save("photos", halves[:5]), tmp_path / "out"
+    journal = out / "detections.jsonl"
+    put = Journal._put
+
+    def interrupted(self: Journal, entry: dict[str, object]) -> None:
+        if _lines(journal) >= 3:
+            raise KeyboardInterrupt
+        put(self, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_put", interrupted)
+        stopped = run(folder, *FAST, "-o", out)
+    fails(stopped, 130, "interrupted")
+    assert [path.name for path in out.iterdir()] == ["detections.jsonl"]
+    kept = journal.read_text().splitlines()
+    assert 3 <= len(kept) < 5
+    assert run(folder, *FAST, "-q", "-o", out).code == 0
+    lines = journal.read_text().splitlines()
+    assert lines[: len(kept)] == kept
+    assert len({json.loads(line)["key"] for line in lines}) == len(lines)
+
+
 class TestProcess:
     """What only a process of its own shows."""
 
+    @pytest.mark.slow
     def test_an_interruption_keeps_what_was_found(self, samples: Path, tmp_path: Path) -> None:
         folder = tmp_path / "photos"
         folder.mkdir()
@@ -454,6 +492,7 @@ class TestProcess:
         assert after[: len(keys)] == keys
         assert len(set(after)) == len(after)
 
+    @pytest.mark.slow
     def test_a_reader_that_stops_early(self, good: GoodRun) -> None:
         process = _start(good.pictures, "--square", "25mm", "-o", good.out)
         assert process.stdout is not None
