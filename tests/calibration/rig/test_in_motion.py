@@ -21,6 +21,7 @@ from cv3d.calibration.rig.options import RigOptions
 from cv3d.calibration.rig.pose_track import PoseTrack
 from cv3d.calibration.rig.problem import Asynchrony, CameraViews, RigProblem, RigState
 from cv3d.calibration.rig.result import RigCalibration, Synchronisation, SyncMethod
+from cv3d.geometry.cameras.camera import Camera
 
 from .conftest import ASYMMETRIC, OTHER, PINHOLE, NoPicture, SimulatedRig, pose, pose_z_scores
 
@@ -75,7 +76,7 @@ def waved(late_s: float, jitter_s: float = 2e-3, seed: int = 0, frames: int = 45
     return RigSources(inputs, timeline), truth
 
 
-def calibrated(sources: RigSources, truth: SimulatedRig) -> RigCalibration:
+def calibrated(sources: RigSources, truth: SimulatedRig, given: tuple[Camera, ...] | None = None) -> RigCalibration:
     sightings = [
         BoardSightings(
             truth.board,
@@ -86,7 +87,7 @@ def calibrated(sources: RigSources, truth: SimulatedRig) -> RigCalibration:
         )
         for source, camera, own in zip(sources.cameras, truth.cameras, truth.found, strict=True)
     ]
-    return estimate_rig(sources, sightings, RigOptions(model="brown4"))
+    return estimate_rig(sources, sightings, RigOptions(model="brown4", intrinsics=given))
 
 
 def without_times(sources: RigSources) -> RigSources:
@@ -97,10 +98,11 @@ def without_times(sources: RigSources) -> RigSources:
     return RigSources(tuple(replace(one, times=None) for one in sources.cameras), Timeline(moments, how))
 
 
-@pytest.fixture(scope="module")
-def late() -> tuple[RigCalibration, SimulatedRig]:
+@pytest.fixture(scope="module", params=[CAMERAS, pytest.param(None, marks=pytest.mark.slow)], ids=["given", "found"])
+def late(request: pytest.FixtureRequest) -> tuple[RigCalibration, SimulatedRig]:
+    """The second camera 30 ms late, with intrinsics given, and as slow tests with those found at the same time."""
     sources, truth = waved(0.03)
-    return calibrated(sources, truth), truth
+    return calibrated(sources, truth, request.param), truth
 
 
 def test_a_late_camera_is_told_by_how_much(late: tuple[RigCalibration, SimulatedRig]) -> None:
@@ -122,7 +124,7 @@ def test_a_late_camera_is_where_it_is(late: tuple[RigCalibration, SimulatedRig])
 
 def test_without_times_the_motion_stays_in_the_residuals(late: tuple[RigCalibration, SimulatedRig]) -> None:
     sources, truth = waved(0.03)
-    plain = calibrated(without_times(sources), truth)
+    plain = calibrated(without_times(sources), truth, CAMERAS)
     assert plain.rms_px > 2.5 * late[0].rms_px
     assert plain.noise_px > 5.0 * NOISE
 

@@ -277,7 +277,7 @@ def test_four_webcams_whose_table_does_not_hold(data_root: Path) -> None:
         assert frames[1] - frames[0] == 1  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.03])
+@pytest.mark.parametrize("offset", [0.03, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_stamps_that_hold_are_left_in_peace(offset: float) -> None:
     assert check_timeline(pair(3, offset), UPRIGHT_ONLY) == ()
 
