@@ -18,7 +18,7 @@ from cv3d.features.matchers.registry import MATCHERS, create_matcher
 PAIRS = [
     pytest.param("xfeat", "mutual", marks=pytest.mark.slow),
     ("xfeat", "lighterglue"),
-    ("xfeat-dense", "mutual-refined"),
+    pytest.param("xfeat-dense", "mutual-refined", marks=pytest.mark.slow),
     ("sift", "ratio"),
     pytest.param("aliked", "lightglue-aliked", marks=pytest.mark.slow),
     pytest.param("disk", "lightglue-disk", marks=pytest.mark.slow),

@@ -48,7 +48,9 @@ def accounted(choice: KeyFrameChoice) -> bool:
     return sum(choice.passed_over.values()) + len(choice.pictures) == choice.frame_count
 
 
-@pytest.mark.parametrize("step", [pytest.param(0.025, marks=pytest.mark.slow), 0.05, 0.1])
+@pytest.mark.parametrize(
+    "step", [pytest.param(0.025, marks=pytest.mark.slow), pytest.param(0.05, marks=pytest.mark.slow), 0.1]
+)
 def test_neighbours_are_a_step_apart(tmp_path: Path, step: float) -> None:
     choice = choose_key_frames(clip(tmp_path / "walk.mp4", walk(120)), step=step)
     assert np.median(choice.motion[1:]) == pytest.approx(step, rel=0.25)
@@ -152,7 +154,9 @@ def two_walks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clip(tmp_path_factory.mktemp("walks") / "walk.mp4", [*walk(80), *walk(40, scene(15))])
 
 
-@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow), 7, 500])
+@pytest.mark.parametrize(
+    "most", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 7, 500]
+)
 def test_never_more_than_asked_for(two_walks: Path, most: int) -> None:
     choice = choose_key_frames(two_walks, max_frames=most)
     assert len(choice.pictures) <= most
