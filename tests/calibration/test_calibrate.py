@@ -139,6 +139,7 @@ def test_repr_is_one_line_that_says_the_essentials(unscaled: Calibration) -> Non
         assert part in text
 
 
+@pytest.mark.slow
 def test_a_bent_board_is_stated(pictures: list[Gray]) -> None:
     result = quickly(pictures, board_warp="on", square="25mm")
     assert result.warp is not None
@@ -146,6 +147,7 @@ def test_a_bent_board_is_stated(pictures: list[Gray]) -> None:
         assert abs(height) < 4.0 * std + 1e-5, "the sample's board is flat"
 
 
+@pytest.mark.slow
 def test_one_bad_corner_does_not_move_the_camera(pictures: list[Gray], unscaled: Calibration) -> None:
     spoiled = [picture.copy() for picture in pictures]
     x, y = unscaled.used[2].pixels[20].round().astype(int)

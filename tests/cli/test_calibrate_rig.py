@@ -267,6 +267,7 @@ class TestBadInput:
         fails(run("--rig", few, "--stamps", table, "-o", tmp_path / "out"), 1, table)
         fails(run("--rig", few, "--stamps", tmp_path / "no.csv", "-o", tmp_path / "out"), 1, tmp_path / "no.csv")
 
+    @pytest.mark.slow
     def test_cameras_that_never_see_the_board_together(self, samples: Path, tmp_path: Path) -> None:
         blank = np.full((480, 640), 120, np.uint8)
         for name, seen in (("left", range(3)), ("right", range(3, 6))):

@@ -65,6 +65,7 @@ def alone(rig: SimulatedRig, camera: int) -> CameraAlone:
     return calibrate_alone("cam", BoardSightings(rig.board, tuple(seen)), CalibrateOptions(model="brown4"), None)
 
 
+@pytest.mark.slow
 def test_what_a_camera_knows_of_itself_is_of_the_same_board(rig: SimulatedRig) -> None:
     camera = alone(rig, 0)
     assert camera.finished.solution.state.deformation == Deformation.STRETCHED
