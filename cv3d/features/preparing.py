@@ -61,4 +61,6 @@ def shrunk(pixels: NDArray[np.uint8], max_side: int | None) -> tuple[NDArray[np.
     factor = max_side / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    # OpenCV drops the only channel of a grey picture.
+    small = small.reshape(size[1], size[0], -1)
     return small, np.array([size[0] / width, size[1] / height])

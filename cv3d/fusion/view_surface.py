@@ -51,7 +51,10 @@ _TRUNCATION_SIGMAS = 4.0
 _OFF_VOXELS = 0.5
 """How far a vertex may lie off what it was made from, voxels."""
 _BULK = 80
-"""Percentile of the depth that is its far end."""
+"""Percentile of the depth that is its far end, ..."""
+_FAR_END = 1.6
+"""... which is no farther than so many times the typical depth: noise grows with the square of the depth, and what a
+background needs would make one of the two sides of an object before it."""
 
 
 def fuse_views(
@@ -172,8 +175,7 @@ class _Job:
         )
 
     def _grid(self, statistics: SetStatistics, voxel: float, noise: DepthNoise, farthest: float) -> VoxelGrid:
-        at_end = float(noise.sigma_m(float(statistics.depth_quantiles[_BULK])))
-        truncation = max(TRUNCATION_VOXELS * voxel, _TRUNCATION_SIGMAS * at_end)
+        truncation = truncation_of(statistics, noise, voxel)
         nearest = 0.5 * float(statistics.depth_quantiles[1])
         self._progress.info(
             f"{self._name}: voxels of {voxel / statistics.scale.per_unit:.3g}, "
@@ -251,3 +253,9 @@ class _Job:
             self._warnings.append("there are no pictures to lay over the surface: the maps have no colours")
             return None
         return bake(mesh, views, 2.0 * voxel, self._options.texture, self._progress)
+
+
+def truncation_of(statistics: SetStatistics, noise: DepthNoise, voxel: float) -> float:
+    """From which distance on, metres, a place is as far from the surface as any."""
+    far_end = min(float(statistics.depth_quantiles[_BULK]), _FAR_END * statistics.typical)
+    return max(TRUNCATION_VOXELS * voxel, _TRUNCATION_SIGMAS * float(noise.sigma_m(far_end)))

@@ -17,7 +17,7 @@ from cv3d.fusion.sources import PosedDepth
 from cv3d.fusion.view_options import ViewSurfaceOptions
 from cv3d.fusion.view_result import ViewSurface
 from cv3d.fusion.view_scale import TYPICAL_M, look_at
-from cv3d.fusion.view_surface import fuse_views
+from cv3d.fusion.view_surface import fuse_views, truncation_of
 from cv3d.fusion.view_votes import Ballot
 from cv3d.geometry.cameras import Camera
 from cv3d.geometry.cameras.rig import inverse_rigid
@@ -234,3 +234,17 @@ def test_a_single_map_is_a_surface() -> None:
     assert not surface.is_noise_measured
     assert any("overlap" in warning for warning in surface.warnings)
     assert len(surface.mesh.triangles) > 1000
+
+
+def test_a_far_background_does_not_swell_what_is_before_it() -> None:
+    # However much of the pictures shows it: the two sides of a sheet stay apart where the background's noise is larger.
+    rng = np.random.default_rng(0)
+    noise, near, far = DepthNoise(1e-4, 0.003), rng.uniform(1.0, 2.5, (120, 160)), rng.uniform(15.0, 20.0, (120, 160))
+    found = []
+    for share in (0.0, 0.1, 0.3, 0.45):
+        depth = np.where(np.arange(160) < share * 160, far, near).astype(np.float32)
+        statistics = look_at([DepthFrame(depth, None, CAMERA, np.eye(4))])
+        found.append(truncation_of(statistics, noise, 1e-3) / statistics.scale.per_unit)
+        # At the typical depth of what is near, the noise finds room.
+        assert found[-1] > 3.0 * noise.sigma_m(1.75 * statistics.scale.per_unit) / statistics.scale.per_unit
+    assert max(found) < 3.0 * min(found)

@@ -67,8 +67,11 @@ def test_paths_pixels_tensors_and_grey_give_the_same_kind_of_answer(room: Room, 
     for other in (by_path, by_tensor):
         assert np.array_equal(other.indices, by_pixels.indices)
         assert np.array_equal(other.points1, by_pixels.points1)
-    grey = match(cv2.cvtColor(first, cv2.COLOR_RGB2GRAY), second, options=options, compute=CPU)
-    assert grey.verified
+    # As it is, and reduced.
+    for side in (MatchOptions().max_side, 320):
+        options = MatchOptions(max_keypoints=512, max_side=side)
+        grey = match(cv2.cvtColor(first, cv2.COLOR_RGB2GRAY), second, options=options, compute=CPU)
+        assert grey.verified
     assert by_path.names == (str(folder / "000.png"), str(folder / "008.png"))
 
 
