@@ -8,15 +8,14 @@ The package is what `cv3d.batch(...)` calls, too: it stands for :func:`cv3d.batc
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cv3d.callable_package import stands_for
 
 if TYPE_CHECKING:
     from cv3d.batch.options import BatchOptions as BatchOptions
     from cv3d.batch.planning import Order as Order
-    from cv3d.batch.results import BatchResult
 
 _PUBLIC = {"BatchOptions": "cv3d.batch.options", "Order": "cv3d.batch.planning"}
 
@@ -27,14 +26,4 @@ def __getattr__(name: str) -> object:
     return getattr(import_module(_PUBLIC[name]), name)
 
 
-class _Callable(ModuleType):
-    """The package of this name, which is a public function as well."""
-
-    def __call__(self, *args: Any, **options: Any) -> BatchResult:  # noqa: ANN401 - they are the function's
-        """See :func:`cv3d.batch.running.batch`."""
-        from cv3d.batch.running import batch
-
-        return batch(*args, **options)
-
-
-sys.modules[__name__].__class__ = _Callable
+stands_for(__name__, "cv3d.batch.running:batch")

@@ -190,8 +190,6 @@ def _of_pictures(
     content, is_done = _into_folder(run, source, out, name, options, camera, images)
     files = folded_files(content["files"])
     run.emit(content, lambda: describe_depth(content, name, str(out), files, is_done))
-    if content["interrupted"]:
-        raise KeyboardInterrupt(f"what was found until then is written to {out}; the same command goes on from there")
     if not content["maps"]:
         raise QualityError("no picture got a depth map")
     failures = check(requirements, measures(content))
@@ -214,7 +212,7 @@ def _into_folder(
     pictures, said = source_content(source, known, images)
     digest = files_digest(pictures, said, repr(options), run.options.device.value)
     earlier = look_at_output(out, digest, run.options.overwrite, SCHEMA).result
-    if earlier is not None and not earlier["interrupted"]:
+    if earlier is not None:
         return dict(earlier), True
     if not run.options.overwrite:
         check_own(out)
@@ -228,6 +226,5 @@ def _into_folder(
     run.progress.start("write results")
     content = write_depth(found.result, out, posed=found.posed, title=f"Depth of {name}", digest=digest)
     run.progress.finish("write results")
-    if not content["interrupted"]:
-        forget_maps(out)
+    forget_maps(out)
     return content, False

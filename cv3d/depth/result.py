@@ -56,4 +56,3 @@ class DepthResult:
     """Wall time of the parts, and "total"."""
     device: str = "cpu"
     seed: int = 0
-    interrupted: bool = False

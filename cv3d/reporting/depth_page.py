@@ -60,8 +60,6 @@ def _head(content: Mapping[str, Any], title: str, links: Sequence[tuple[str, str
     words, level = _judged(content)
     said = headline(content)
     notes = list(content["warnings"])
-    if content["interrupted"]:
-        notes.insert(0, "It was interrupted: this is what was found until then.")
     warned = [tag("div", tag("b", "Warnings"), tag("ul", *(tag("li", one) for one in notes)), class_="note")]
     return tag(
         "header",
@@ -76,8 +74,6 @@ def _head(content: Mapping[str, Any], title: str, links: Sequence[tuple[str, str
 def _judged(content: Mapping[str, Any]) -> tuple[str, str]:
     if not content["maps"]:
         return "no depth", "poor"
-    if content["interrupted"]:
-        return "interrupted", "usable"
     if content["coverage"] >= _GOOD:
         return ("dense", "good") if content["maps"] == content["total"] else ("dense in parts", "usable")
     return ("sparse", "usable") if content["coverage"] >= _USABLE else ("little found", "poor")

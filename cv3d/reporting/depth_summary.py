@@ -41,7 +41,6 @@ def depth_result(result: DepthResult, *, is_metric: bool) -> dict[str, Any]:
             "left_out": [{"name": one.name, "reason": one.reason} for one in result.left_out],
             "warnings": list(result.warnings),
             "seconds": dict(result.seconds),
-            "interrupted": result.interrupted,
             "device": result.device,
             "seed": result.seed,
         }

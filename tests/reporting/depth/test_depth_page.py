@@ -55,13 +55,11 @@ def test_the_size_of_a_page_is_bounded(result: DepthResult) -> None:
     assert "300 more are not shown here" in page
 
 
-def test_nothing_and_part_of_it_are_said(result: DepthResult) -> None:
+def test_no_depth_at_all_is_said(result: DepthResult) -> None:
     nothing = replace(result, maps=())
     content = depth_result(nothing, is_metric=False)
     assert headline(content) == "no depth of 1 pictures"
     assert "no depth" in depth_page(nothing, content)
-    stopped = replace(result, interrupted=True)
-    assert "interrupted" in markup(depth_page(stopped, depth_result(stopped, is_metric=True)))
 
 
 def test_the_summary_is_readable_at_80_columns(result: DepthResult) -> None:
