@@ -182,6 +182,7 @@ def test_the_calibration_takes_it_into_account_and_says_so(stretched: Scene) -> 
     }
 
 
+@pytest.mark.slow
 def test_the_user_decides(stretched: Scene) -> None:
     off = calibrated(stretched, BoardWarp.OFF)
     assert off.warp is None

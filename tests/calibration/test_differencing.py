@@ -188,6 +188,7 @@ def _correlated_covariance() -> np.ndarray:
     return covariance * np.outer(scale, scale)
 
 
+@pytest.mark.slow
 def test_cameras_drawn_from_their_covariance_agree() -> None:
     rng = np.random.default_rng(3)
     covariance = _correlated_covariance()

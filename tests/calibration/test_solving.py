@@ -147,6 +147,7 @@ def test_cost_on_a_real_fisheye_is_not_above_opencvs(data_root: Path) -> None:
     assert solution.rms_px < 0.5
 
 
+@pytest.mark.slow
 def test_order_of_views_changes_nothing(make_scene: Maker) -> None:
     scene = make_scene(views=10)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
@@ -168,6 +169,7 @@ def test_unit_of_the_board_changes_nothing(make_scene: Maker) -> None:
     assert other.rms_px == pytest.approx(one.rms_px, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_noise_is_estimated_without_bias(make_scene: Maker) -> None:
     scene = make_scene(views=3, rows=4, cols=5, noise_px=0.2)
     noises, rms = [], []

@@ -327,6 +327,7 @@ class TestBadInput:
         folder = save("one", [*_noise(2), halves[0]])
         fails(run(folder, "--json", "-o", tmp_path / "out"), 1, "one picture only", "02.png")
 
+    @pytest.mark.slow
     def test_one_pose_is_unobservable_and_still_written(self, halves: list[Gray], save: Save, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         noisy = [np.clip(halves[3] + rng.normal(0.0, 1.5, halves[3].shape), 0, 255).astype(np.uint8) for _ in range(4)]
@@ -381,6 +382,7 @@ class TestBadInput:
         fails(run(folder, "--board", "7x5", "--json", "-o", tmp_path / "out"), 1, "7x5", "9x6")
         fails(run(folder, "--board", "charuco:8x6", "--json", "-o", tmp_path / "out"), 1, "charuco 8x6", "no marker")
 
+    @pytest.mark.slow
     def test_a_video_that_ends_early(self, halves: list[Gray], tmp_path: Path) -> None:
         clip = tmp_path / "clip.mkv"
         _write_clip(clip, halves[:12])

@@ -176,6 +176,7 @@ class TestGoodRun:
 
 
 class TestGivenIntrinsics:
+    @pytest.mark.slow
     def test_a_rig_file_of_all_is_held(self, good: GoodRun, few: Path, tmp_path: Path) -> None:
         known = read_cameras(good.out / "rig.json")
         outcome = run("--rig", few, *FAST, "--intrinsics", good.out, "--json", "-o", tmp_path / "out")

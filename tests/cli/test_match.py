@@ -111,6 +111,7 @@ def pair(photos: Path) -> tuple[str, str]:
 
 
 class TestPair:
+    @pytest.mark.slow
     def test_what_a_person_reads(self, cv3d_main: Main, pair: tuple[str, str]) -> None:
         outcome = cv3d_main("match", *pair, *FEW)
         assert outcome.code == 0
@@ -195,6 +196,7 @@ class TestPair:
         assert outcome.code == 3
         assert f"{tiny} has only " in the_error(outcome.err)
 
+    @pytest.mark.slow
     def test_pictures_of_other_depths_and_channels(
         self, cv3d_main: Main, pair: tuple[str, str], tmp_path: Path
     ) -> None:

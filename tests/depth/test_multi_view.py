@@ -104,6 +104,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert not (tmp_path / "steps").exists()
 
 
+@pytest.mark.slow
 def test_other_poses_are_another_run(three: PosedSet, tmp_path: Path) -> None:
     keep = DepthStore(tmp_path, "digest")
     options = replace(SMALL, fine_iterations=0)

@@ -372,6 +372,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once_and_a_third_is_killed(tmp_path: Path) -> None:
     path, go = tmp_path / "database.db", tmp_path / "go"
     left, victim = start_writer(path, "left", 20, go), start_writer(path, "victim", 100_000, go)

@@ -201,6 +201,7 @@ def test_formats_share_the_fits_of_a_camera(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(errors.values()) == {errors["ros"]}
 
 
+@pytest.mark.slow
 def test_the_order_of_asking_changes_nothing() -> None:
     sights = sights_of_camera(Camera("brown12", 640, 480, (500.0, 500.0, 320.0, 240.0, *[-0.2, 0.05], *[1e-3] * 10)))
     asked_at_once = StandIns(sights).among(["brown4", "brown5"])

@@ -208,6 +208,7 @@ class TestRun:
         np.testing.assert_array_equal(result.cameras[0].cam_from_cam0, np.eye(4))
         assert (tmp_path / "detections.jsonl").read_text().count("\n") >= 8
 
+    @pytest.mark.slow
     def test_intrinsics_of_another_picture_size(self, folders: Path) -> None:
         with pytest.raises(InputError, match=r"320x240.*640x480|640x480.*320x240"):
             calibrate_rig([folders / "left", folders / "right"], board="7x5", intrinsics=[LEFT, RIGHT.scaled(0.5)])

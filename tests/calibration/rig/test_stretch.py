@@ -34,6 +34,7 @@ def rig() -> SimulatedRig:
     return whole
 
 
+@pytest.mark.slow
 def test_one_stretch_serves_all_cameras(rig: SimulatedRig) -> None:
     result = rig.calibrated("brown4")
     assert result.warp is not None

@@ -97,6 +97,7 @@ def test_offsets_are_found_to_a_fraction_of_a_frame(
     assert not clocks.warnings
 
 
+@pytest.mark.slow
 def test_deviations_are_honest() -> None:
     turns = turn_quaternions(UPRIGHT_ONLY)
     scores = []
@@ -118,6 +119,7 @@ def test_gaps_of_seconds() -> None:
     assert clocks.offsets_s[1] == pytest.approx(-1.618, abs=3e-3)
 
 
+@pytest.mark.slow
 def test_a_chain_of_four_cameras() -> None:
     """Each camera sees the board together with its neighbours only."""
     attitude = hand(3)

@@ -100,6 +100,7 @@ def test_a_picture_that_is_gone_leaves_its_place(make_set: Any, noise: Any, tmp_
     assert "cannot be read" in text
 
 
+@pytest.mark.slow
 def test_a_large_set_of_large_pictures_makes_no_large_page(make_set: Any, noise: Any, tmp_path: Path) -> None:
     result = make_set(tmp_path, count=350, reach=4, lone=30, name=lambda i: f"{'long name ' * 6}{i:04d}.jpg")
     large = noise((900, 700))
