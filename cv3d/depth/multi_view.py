@@ -220,7 +220,8 @@ class _Job:
             for view in self._views.values()
         ]
         first = next(iter(self._views))
-        each = seconds_per_cost(self._problem(first, len(self._views[first].levels) - 1), self._compute)
+        smallest = self._problem(first, len(self._views[first].levels) - 1, most=self._options.coarse_sources)
+        each = seconds_per_cost(smallest, self._compute)
         width, height = max((view.camera.width, view.camera.height) for view in self._views.values())
         count = len(self._views)
         self._progress.expect(
@@ -253,7 +254,7 @@ class _Job:
         costs = torch.zeros(0)
         top = min(self._top, len(view.levels) - 1)
         for number in range(len(view.levels) - 1, top - 1, -1):
-            problem = self._problem(i, number)
+            problem = self._problem(i, number, most=options.coarse_sources)
             if planes is None:
                 course = Course(options.coarse_iterations, _COARSE_PX, is_wide=True)
                 share = view.level(number).gray.shape[1] / view.camera.width
@@ -283,10 +284,10 @@ class _Job:
         costs = enlarged_costs(self._states[i][1], *view.levels[0].size)
         return improved(self._problem(i, 0, inverses), planes, course, seed, self._compute, costs)
 
-    def _problem(self, i: int, number: int, inverses: list[Tensor] | None = None) -> Problem:
+    def _problem(self, i: int, number: int, inverses: list[Tensor] | None = None, most: int | None = None) -> Problem:
+        """That of a view at a size; with so many of its sources at most."""
         view = self._views[i]
-        asked = view.sources if inverses is not None or number == 0 else view.sources[: self._options.coarse_sources]
-        sources = [self._views[j].level(number) for j in asked]
+        sources = [self._views[j].level(number) for j in view.sources[:most]]
         known = None if inverses is None else [one.cpu().numpy() for one in inverses]
         return make_problem(
             view.level(number), sources, view.inverse_range, known, 0.0 if inverses is None else _GEOMETRIC

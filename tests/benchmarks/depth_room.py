@@ -4,7 +4,7 @@
     python tests/benchmarks/depth_room.py OUT
 
 A clip has no scale and no frame of its own: OUT's world is laid onto the truth by the similarity that fits the camera
-centres. Exact depth is that of the rays through OUT's own pixels. A pixel has texture where the grey values around it
+centres. Exact depth is that at the centres of OUT's own pixels. A pixel has texture where the grey values around it
 (a Gaussian of 3 pixels) have a standard deviation of more than 4 of 255.
 """
 
@@ -24,6 +24,9 @@ from cv3d.formats.colmap_depth import read_colmap_depth
 from cv3d.formats.colmap_reconstruction import read_reconstruction
 from cv3d.formats.meshes import read_mesh
 from cv3d.geometry.alignment import umeyama
+from cv3d.geometry.cameras.camera import Camera
+from cv3d.geometry.mesh import Mesh
+from cv3d.geometry.rasterizing import render
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 SHARES = (0.002, 0.005, 0.01, 0.02, 0.05)
@@ -43,11 +46,14 @@ def main() -> None:
     centres = np.stack([-one.cam_from_world[:3, :3].T @ one.cam_from_world[:3, 3] for one in model.images])
     true = np.stack([poses[frames[one.name]][:3, 3] for one in model.images])
     room_from_scene = umeyama(torch.from_numpy(centres), torch.from_numpy(true))
+    mesh = read_mesh(SAMPLES / "room_mesh.ply")
+    vertices = room_from_scene.inverse().apply(torch.from_numpy(mesh.vertices.astype(np.float64))).numpy()
+    room = Mesh(vertices.astype(np.float32), mesh.triangles)
     rows, sure = [], []
-    cast = _caster()
     for one in model.images:
         depth = read_colmap_depth(dense / "stereo" / "depth_maps" / f"{one.name}.geometric.bin")
-        exact = cast(model.cameras[one.camera].params[:4], one.cam_from_world, room_from_scene, depth.shape)
+        camera = Camera("pinhole", depth.shape[1], depth.shape[0], model.cameras[one.camera].params[:4])
+        exact = render(room, camera, one.cam_from_world).depth
         gray = cv2.imread(str(dense / "images" / one.name), cv2.IMREAD_GRAYSCALE)
         confidence = cv2.imread(str(dense / "confidence" / Path(one.name).with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
         assert gray is not None
@@ -82,29 +88,6 @@ def _has_texture(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
     mean = cv2.GaussianBlur(values, (0, 0), 3.0)
     spread = cv2.GaussianBlur(values * values, (0, 0), 3.0) - mean * mean
     return np.asarray(spread > 16.0)
-
-
-def _caster():  # noqa: ANN202 - a function of Open3D's scene
-    import open3d as o3d
-
-    mesh = read_mesh(SAMPLES / "room_mesh.ply")
-    scene = o3d.t.geometry.RaycastingScene()
-    scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.triangles.astype(np.uint32)))
-
-    def cast(params, cam_from_world, room_from_scene, shape):  # noqa: ANN001, ANN202
-        """Depth along z of the room at every pixel of a camera of the scene, in the scene's unit."""
-        height, width = shape
-        fx, fy, cx, cy = params
-        u, v = np.meshgrid(np.arange(width), np.arange(height))
-        rays = np.stack([(u - cx) / fx, (v - cy) / fy, np.ones_like(u, np.float64)], axis=2).reshape(-1, 3)
-        centre = -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]
-        ends = centre + rays @ cam_from_world[:3, :3]
-        there = (room_from_scene @ torch.from_numpy(np.vstack([centre, ends]))).numpy()
-        lines = np.concatenate([np.broadcast_to(there[0], rays.shape), there[1:] - there[0]], axis=1)
-        hit = scene.cast_rays(o3d.core.Tensor(lines.astype(np.float32)))["t_hit"].numpy()
-        return np.where(np.isfinite(hit), hit, 0.0).astype(np.float32).reshape(shape)
-
-    return cast
 
 
 if __name__ == "__main__":
